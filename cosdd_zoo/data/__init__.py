@@ -1,0 +1,1 @@
+"""Images on disk and in memory, and how training cuts them up."""
