@@ -1,0 +1,288 @@
+"""Every setting, its default and its meaning; presets; YAML in and out. The one home of these facts: the CLI's help,
+the README's table and `config.yaml` in a run folder derive from here.
+
+Configs are frozen and refuse unknown keys, naming the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cosdd_zoo.errors import ConfigError
+
+NoiseAxis = Literal["x", "y", "z", "none"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+SPATIAL_AXES = {1: "x", 2: "yx", 3: "zyx"}
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class NetworkConfig(Settings):
+    """What the networks look like. Stored with the weights; cannot be changed after training."""
+
+    n_dims: Literal[1, 2, 3] = 2
+    """Spatial dimensions: 1 (lines), 2 (planes) or 3 (volumes)."""
+    n_channels: int = Field(1, ge=1)
+    """Channels of the images; the noise of each is modelled independently. Taken from the images."""
+    noise_axis: NoiseAxis = "x"
+    """Axis along which the noise is correlated: x (rows), y (columns), z, or none."""
+    receptive_field_px: int = Field(40, ge=1)
+    """Previous pixels of a line that the AR decoder sees. At least the noise's correlation length."""
+    n_mixture: int = Field(3, ge=1)
+    """Components of p(x_i | x_<i, code). Raise it if noise survives in the output, lower it if training fails."""
+    n_features: int = Field(64, ge=1)
+    """Feature maps of the ladder, the code and the signal decoder."""
+    n_latents: int = Field(32, ge=1)
+    """Latent channels of each level."""
+    downsample: tuple[bool, ...] = Field((True,) * 6, min_length=1, max_length=32)
+    """One entry a level of the ladder, the finest first: whether the level halves the resolution."""
+    n_downsample_z: int = Field(2, ge=0)
+    """At most so many halvings along z, which usually has fewer and coarser samples than y and x."""
+    full_resolution_blocks: bool = True
+    """Residual blocks at full resolution, before the first level and after the last: more quality for more time."""
+    gated: bool = True
+    """Residual blocks end in a gate, tanh(a) * sigmoid(b)."""
+    merge_blocks: bool = True
+    """Paths are merged by learned blocks rather than added."""
+    ar_features: int = Field(64, ge=1)
+    """Feature maps of the AR decoder, for each channel."""
+    ar_blocks: int = Field(8, ge=2)
+    """Blocks of the AR decoder."""
+    signal_layers: int = Field(4, ge=1)
+    """3x3 convolutions of the signal decoder."""
+    min_scale: float = Field(0.03, gt=0)
+    """Floor of the mixture's scales, in standard deviations of the (stabilised) data."""
+    direct: bool = False
+    """Also train a direct denoiser, which predicts the mean of all posterior samples in one pass."""
+
+    @property
+    def n_levels(self) -> int:
+        return len(self.downsample)
+
+    def network_axes(self) -> str:
+        """The spatial axes in the networks' order: the noise axis is swapped with x, so that it is the last."""
+        axes = SPATIAL_AXES[self.n_dims]
+        if self.noise_axis == "none":
+            return axes
+        swap = {self.noise_axis: "x", "x": self.noise_axis}
+        return "".join(swap.get(a, a) for a in axes)
+
+    def level_strides(self) -> list[tuple[int, ...]]:
+        """Stride of each level along the networks' axes, the finest level first."""
+        limit = {"z": self.n_downsample_z}
+        strides = []
+        for level, halves in enumerate(self.downsample):
+            done = sum(self.downsample[:level])
+            strides.append(tuple(2 if halves and done < limit.get(a, 32) else 1 for a in self.network_axes()))
+        return strides
+
+    def cumulative_strides(self) -> list[tuple[int, ...]]:
+        """Pixels of the image per pixel of each level's map along the networks' axes, the finest level first."""
+        total = (1,) * self.n_dims
+        strides = []
+        for level in self.level_strides():
+            total = tuple(t * s for t, s in zip(total, level, strict=True))
+            strides.append(total)
+        return strides
+
+    def total_stride(self) -> tuple[int, ...]:
+        """Pixels of the image per pixel of the coarsest map along the networks' axes."""
+        return self.cumulative_strides()[-1]
+
+    @model_validator(mode="after")
+    def _noise_axis_exists(self) -> NetworkConfig:
+        axes = SPATIAL_AXES[self.n_dims]
+        if self.noise_axis != "none" and self.noise_axis not in axes:
+            raise ValueError(
+                f"noise_axis is {self.noise_axis}, but a {self.n_dims}-D model has the axes {', '.join(axes)}: "
+                f"choose one of them or none"
+            )
+        return self
+
+
+class TrainingConfig(Settings):
+    """How the networks learn."""
+
+    max_steps: int = Field(20_000, ge=1)
+    """Optimiser steps at most."""
+    max_minutes: float | None = Field(None, gt=0)
+    """Minutes of training at most; the learning rate's decay is planned for whichever limit comes first."""
+    batch_size: int = Field(8, ge=1)
+    """Crops in one pass through the networks."""
+    accumulate: int = Field(1, ge=1)
+    """Passes whose gradients are averaged into one optimiser step."""
+    crop_px: int = Field(64, ge=4)
+    """Side of the training crops, in pixels."""
+    crop_depth_px: int = Field(16, ge=1)
+    """Depth of the training crops of a 3-D model, in planes."""
+    bright_crops: float = Field(0.5, ge=0, le=1)
+    """Share of crops drawn by local brightness instead of evenly: most of a micrograph is background."""
+    flip: bool = True
+    """Mirror half of the crops along the axes that the noise is not correlated along."""
+    learning_rate: float = Field(3e-3, gt=0)
+    """Learning rate of Adamax after the warm-up."""
+    warmup_steps: int = Field(50, ge=0)
+    """Steps over which the learning rate rises from zero."""
+    clip_norm: float = Field(5.0, gt=0)
+    """Gradients longer than this are shortened to it."""
+    ema_decay: float = Field(0.995, ge=0, lt=1)
+    """Decay of the averaged weights, the ones that denoise; shorter memory at the start."""
+    validation_share: float = Field(0.1, gt=0, lt=1)
+    """Share of the images (or of each image's area, when there are fewer than ten) kept for validation."""
+    validate_every: int = Field(200, ge=1)
+    """Steps between validations."""
+    validation_crops: int = Field(32, ge=1)
+    """Crops of each validation, always the same."""
+    patience: int = Field(25, ge=1)
+    """Training stops after so many validations without a better one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """bfloat16 mixed precision on CUDA and float32 elsewhere by default."""
+    device: Device = "auto"
+    """CUDA if there is one, else MPS if there is one, else the CPU."""
+    n_workers: int = Field(0, ge=0)
+    """Processes that read and cut crops."""
+    seed: int = Field(0, ge=0)
+    """The same seed, data and device give the same training."""
+    stabilise: bool = True
+    """Square-root transform in front of the VAE, so that noise of any brightness has about the same size."""
+    dequantise: bool = True
+    """Add uniform noise of one grey level to integer data in training: a density of discrete values is unbounded."""
+
+
+class DataConfig(Settings):
+    """What the images are."""
+
+    axes: str | None = None
+    """Axes of the images' files, letters of STCZYX in the files' order; by default from their metadata."""
+
+
+class RunConfig(Settings):
+    """One training, whole: config.yaml of a run folder."""
+
+    preset: str = "tiny"
+    """The preset that the other settings start from."""
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
+    data: DataConfig = DataConfig()
+
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "tiny": {
+        "network": {
+            "n_features": 16,
+            "n_latents": 8,
+            "downsample": (True,) * 4,
+            "full_resolution_blocks": False,
+            "gated": False,
+            "merge_blocks": False,
+            "ar_features": 16,
+        },
+    },
+    "small": {
+        "network": {},
+        "training": {"batch_size": 4, "accumulate": 4, "crop_px": 256, "learning_rate": 2e-3, "ema_decay": 0.999},
+    },
+    "base": {
+        "network": {"downsample": (False,) + (True,) * 7},
+        "training": {"batch_size": 4, "accumulate": 4, "crop_px": 256, "learning_rate": 2e-3, "ema_decay": 0.999},
+    },
+    "large": {
+        "network": {"n_features": 128, "n_latents": 64, "downsample": (False, True) * 7},
+        "training": {"batch_size": 4, "accumulate": 4, "crop_px": 256, "learning_rate": 2e-3, "ema_decay": 0.999},
+    },
+}
+"""What each preset changes of the defaults. small, base and large are the paper's and its authors' sizes; tiny is ours,
+for a CPU."""
+
+
+def preset(name: str, **overrides: Any) -> RunConfig:
+    """The configuration of a preset, with settings of any section replaced by name, e.g. preset("tiny", seed=1).
+
+    Raises ConfigError for an unknown preset or setting.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"There is no preset {name!r}: {_nearest(name, PRESETS)}.")
+    sections = {section: dict(values) for section, values in PRESETS[name].items()}
+    for key, value in overrides.items():
+        sections.setdefault(section_of(key), {})[key] = value
+    return validated({"preset": name, **sections})
+
+
+def section_of(key: str) -> str:
+    """The section that a setting lives in. Raises ConfigError when there is none."""
+    owners = {name: section for section, fields in _sections().items() for name in fields}
+    if key not in owners:
+        raise ConfigError(f"There is no setting {key!r}: {_nearest(key, owners)}.")
+    return owners[key]
+
+
+def validated(values: Mapping[str, Any]) -> RunConfig:
+    """A RunConfig from nested plain values. Raises ConfigError, one sentence a mistake."""
+    try:
+        return RunConfig.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError(" ".join(_sentence(e) for e in error.errors())) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The nested settings of a YAML file: those named in it, over its preset's.
+
+    Raises ConfigError when the file cannot be read or is no mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} cannot be read as YAML ({reason}): expected settings as `--dry-run` prints.") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds {type(values).__name__}, not settings: expected `section: {{key: value}}`.")
+    return values
+
+
+def resolve(preset_name: str | None, file: Mapping[str, Any] | None, overrides: Mapping[str, Any]) -> RunConfig:
+    """One config from three layers: the preset, then a YAML file's settings, then single settings by name."""
+    file = dict(file or {})
+    name = preset_name or file.pop("preset", "tiny")
+    file.pop("preset", None)
+    base = preset(name).model_dump()
+    for section, values in file.items():
+        if section not in _sections():
+            raise ConfigError(f"There is no section {section!r}: {_nearest(section, _sections())}.")
+        base[section] = {**base[section], **(values or {})}
+    for key, value in overrides.items():
+        base[section_of(key)][key] = value
+    return validated(base)
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The whole config as YAML that `read_yaml` reads back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _sections() -> dict[str, list[str]]:
+    fields = RunConfig.model_fields
+    return {s: list(fields[s].default.__class__.model_fields) for s in ("network", "training", "data")}
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}" if close else f"known are {', '.join(known)}"
+
+
+def _sentence(error: Any) -> str:
+    place = ".".join(str(p) for p in error["loc"])
+    if error["type"] == "extra_forbidden":
+        section = error["loc"][0] if len(error["loc"]) > 1 else None
+        known = _sections().get(section, ["preset", *_sections()]) if section else ["preset", *_sections()]
+        return f"There is no setting {place!r}: {_nearest(str(error['loc'][-1]), known)}."
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{place} is {error['input']!r}: {message}." if place and error["type"] != "value_error" else f"{message}."

@@ -1,0 +1,123 @@
+"""The one file that says torch.jit: a model as a scripted module that any libtorch from 1.13.1 on runs.
+
+The graph takes raw grey values and returns raw grey values, pads and crops inside, bounds its own memory by windows,
+and draws no random number: what it returns for an image is a function of the image alone. It is scripted, in eval mode,
+on the CPU, and not frozen, so that its parameters can be moved to a device after loading.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from cosdd_zoo.inference.tiling import n_windows, window
+from cosdd_zoo.networks.build import Cosdd
+
+
+class Portable(Cosdd):
+    """What every portable graph shares: the encoder, the signal decoder, and the loop over windows.
+
+    x [B, C, *] float32, raw grey values -> [B, C', *] float32, raw grey values.
+    """
+
+    def __init__(self, model: Cosdd, inner_px: list[int], halo_px: list[int]) -> None:
+        nn.Module.__init__(self)
+        self.normalise = model.normalise
+        self.noise_dim, self.stride = model.noise_dim, model.stride
+        self.inner_px, self.halo_px = inner_px, halo_px
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = list(x.shape[2:])
+        parts: list[Tensor] = []
+        for item in x.float().split(1):
+            first = self.piece(item, window(0, size, self.inner_px, self.halo_px))
+            if n_windows(size, self.inner_px) == 1:
+                parts.append(first)
+            else:
+                parts.append(self.windowed(item, first))
+        return torch.cat(parts)
+
+    def windowed(self, x: Tensor, first: Tensor) -> Tensor:
+        """All windows of one image, x [1, C, *], of which the first is computed: [1, C', *]."""
+        size = list(x.shape[2:])
+        whole = x.new_zeros([1, first.size(1)] + size)
+        for index in range(n_windows(size, self.inner_px)):
+            bounds = window(index, size, self.inner_px, self.halo_px)
+            target = whole
+            for axis, b in enumerate(bounds):
+                target = target.narrow(axis + 2, b[0], b[1] - b[0])
+            target.copy_(first if index == 0 else self.piece(x, bounds))
+        return whole
+
+    def piece(self, x: Tensor, bounds: list[list[int]]) -> Tensor:
+        """The inner pixels of one window of x: [1, C', inner sizes]."""
+        origin: list[int] = []
+        for axis, b in enumerate(bounds):
+            x = x.narrow(axis + 2, b[2], b[3] - b[2])
+            origin.append(b[2])
+        y = self.denoise(x, origin)
+        for axis, b in enumerate(bounds):
+            y = y.narrow(axis + 2, b[0] - b[2], b[1] - b[0])
+        return y
+
+    def denoise(self, x: Tensor, origin: list[int]) -> Tensor:
+        return x
+
+
+class PortableMean(Portable):
+    """The mean of n_samples posterior samples, and on request their standard deviation as further channels."""
+
+    def __init__(
+        self, model: Cosdd, inner_px: list[int], halo_px: list[int], n_samples: int, seed: int, uncertainty: bool
+    ) -> None:
+        super().__init__(model, inner_px, halo_px)
+        self.encoder = model.encoder
+        self.signal_decoder = model.signal_decoder
+        self.n_samples, self.seed, self.uncertainty = n_samples, seed, uncertainty
+
+    def denoise(self, x: Tensor, origin: list[int]) -> Tensor:
+        result = self.posterior(x, self.n_samples, self.seed, origin)
+        return torch.cat([result.mean, result.std], dim=1) if self.uncertainty else result.mean
+
+
+class PortableDirect(Portable):
+    """The direct denoiser's prediction: one pass."""
+
+    def __init__(self, model: Cosdd, inner_px: list[int], halo_px: list[int]) -> None:
+        super().__init__(model, inner_px, halo_px)
+        self.direct_denoiser = model.direct_denoiser
+
+    def denoise(self, x: Tensor, origin: list[int]) -> Tensor:
+        return self.direct(x)
+
+
+def script(module: nn.Module) -> "torch.jit.ScriptModule":
+    """The module scripted in eval mode on the CPU."""
+    with _no_deprecation():
+        scripted: torch.jit.ScriptModule = torch.jit.script(module.cpu().eval())
+    return scripted
+
+
+def load_script(weights: bytes, device: str = "cpu") -> "torch.jit.ScriptModule":
+    """A TorchScript archive from memory. Raises RuntimeError when it is none."""
+    with _no_deprecation():
+        module: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(weights), map_location=device)
+    return module
+
+
+def op_names(module: "torch.jit.ScriptModule") -> list[str]:
+    """The operators that the module's graph refers to, e.g. aten::conv2d."""
+    with _no_deprecation():
+        return list(torch.jit.export_opnames(module))
+
+
+@contextmanager
+def _no_deprecation() -> Iterator[None]:
+    """torch.jit warns of its deprecation; it is the format that Fiji, ilastik and QuPath read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message=".*torch.jit.*")
+        yield

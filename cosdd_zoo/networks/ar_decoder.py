@@ -1,0 +1,119 @@
+r"""The autoregressive decoder: explains what lies along a line, and nothing else.
+
+    log p(x | code) = sum_ij log p(x_ij | code, x_i,j-1 .. x_i,j-L)                                      Eq. 5
+    h_1 = block(causal(x), code),   h_b = h_b-1 + block(causal(h_b-1), code)
+    block(a, code) = conv1x1(relu(a + conv1x1(code)))
+
+Every line along the noise axis (the last) is an independent 1-D signal, and so is every channel (grouped
+convolutions): one network of 1-D convolutions serves images of any number of dimensions.
+
+Letters: B batch, C channels, F features of the code, A features of this network, K mixture components, * spatial axes,
+N lines (B times all spatial axes but X), X pixels of a line.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cosdd_zoo.config import NetworkConfig
+from cosdd_zoo.networks.blocks import zero
+from cosdd_zoo.networks.likelihood import Mixture, mixture
+
+KERNEL = 5
+
+
+class Taps(NamedTuple):
+    n: int
+    dilation: int
+
+
+def receptive_taps(length: int, n_blocks: int) -> list[Taps]:
+    """Taps of each block's causal convolution, so that together they reach exactly the `length` previous pixels.
+
+    The first block sees pixels i-1 .. i-n; each later one adds (n - 1) * dilation. For 40 pixels and 8 blocks: 4 taps,
+    then dilations 1 1 1 2 1 2 1 ... that sum to 9 steps of 4 pixels.
+    """
+    if length < KERNEL:
+        return [Taps(length, 1)] + [Taps(1, 1)] * (n_blocks - 1)
+    first = KERNEL - 1 + length % (KERNEL - 1)
+    steps = (length - first) // (KERNEL - 1)
+    share = [steps * (b + 1) // (n_blocks - 1) - steps * b // (n_blocks - 1) for b in range(n_blocks - 1)]
+    return [Taps(first, 1)] + [Taps(KERNEL, s) if s > 0 else Taps(1, 1) for s in share]
+
+
+class CausalConv(nn.Module):
+    """A 1-D convolution whose pixel i sees i - delay and earlier ones: [N, ., X] -> [N, ., X]."""
+
+    def __init__(self, n_in: int, n_out: int, taps: Taps, delay: int, groups: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(n_in, n_out, taps.n, dilation=taps.dilation, groups=groups)
+        self.left = (taps.n - 1) * taps.dilation + delay
+        self.delay = delay
+
+    def forward(self, x: Tensor) -> Tensor:
+        # the last `delay` pixels are cut off, so that x_i itself never enters
+        return self.conv(F.pad(x, [self.left, -self.delay]))
+
+
+class Block(nn.Module):
+    """conv1x1(relu(causal(h) + conv1x1(code))): [N, C * ., X] and [N, F, X] -> [N, C * A, X]."""
+
+    def __init__(self, causal: nn.Module, n_code: int, n_out: int, groups: int) -> None:
+        super().__init__()
+        self.causal = causal
+        self.code = nn.Conv1d(n_code, n_out, 1)
+        self.out = nn.Conv1d(n_out, n_out, 1, groups=groups)
+
+    def forward(self, h: Tensor, code: Tensor) -> Tensor:
+        return self.out(F.relu(self.causal(h) + self.code(code)))
+
+
+class NoPast(nn.Module):
+    """Stands in for the causal convolution of noise axis "none": no pixel is seen."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros([1, 1, 1], device=x.device, dtype=x.dtype)
+
+
+class ARDecoder(nn.Module):
+    """x and code, [B, C, *] and [B, F, *] with the noise axis last -> the mixture of each pixel given its past."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        n_channels, n_out = config.n_channels, config.n_channels * config.ar_features
+        length = 0 if config.noise_axis == "none" else config.receptive_field_px
+        taps = receptive_taps(length, config.ar_blocks)
+        first = CausalConv(n_channels, n_out, taps[0], 1, n_channels) if length > 0 else NoPast()
+        self.first = Block(first, config.n_features, n_out, n_channels)
+        self.blocks = nn.ModuleList(
+            Block(CausalConv(n_out, n_out, t, 0, n_channels), config.n_features, n_out, n_channels) for t in taps[1:]
+        )
+        self.to_mixture = zero(nn.Conv1d(n_out, n_channels * 3 * config.n_mixture, 1, groups=n_channels))
+        self._spread_means(n_channels, config.n_mixture)
+        self.n_channels, self.n_mixture, self.min_scale = n_channels, config.n_mixture, config.min_scale
+
+    def _spread_means(self, n_channels: int, n_mixture: int) -> None:
+        """Components begin apart, at means of -1..1: identical ones would stay identical."""
+        bias = self.to_mixture.bias
+        assert isinstance(bias, Tensor)
+        with torch.no_grad():
+            bias.view(n_channels, 3, n_mixture)[:, 1] = torch.linspace(-1.0, 1.0, n_mixture + 2)[1:-1]
+
+    def forward(self, x: Tensor, code: Tensor) -> Mixture:
+        code_lines = to_lines(code)
+        h = self.first(to_lines(x), code_lines)
+        for block in self.blocks:
+            h = h + block(h, code_lines)
+        return mixture(from_lines(self.to_mixture(h), x.shape), self.n_channels, self.n_mixture, self.min_scale)
+
+
+def to_lines(x: Tensor) -> Tensor:
+    """[B, F, *] -> [N, F, X]: every line along the last axis by itself."""
+    return x.movedim(1, -2).reshape(-1, x.size(1), x.size(-1))
+
+
+def from_lines(lines: Tensor, like: list[int]) -> Tensor:
+    """[N, F, X] -> [B, F, *] with the spatial sizes of the shape `like`."""
+    return lines.reshape([like[0]] + list(like[2:-1]) + [lines.size(1), like[-1]]).movedim(-2, 1)

@@ -1,0 +1,49 @@
+r"""The direct denoiser: a deterministic U-Net of the ladder's shape that predicts the posterior mean in one pass.
+
+    g(x) trained with || g(x) - f(code(z)) ||^2, z ~ q(z|x), target detached  ->  g(x) = E[ f(code(z)) | x ]
+
+Letters: B batch, C channels, F features, * spatial axes, *_l the same at level l.
+"""
+
+from torch import Tensor, nn
+
+from cosdd_zoo.config import NetworkConfig
+from cosdd_zoo.networks.blocks import KeepFirst, ResidualBlock, Upsample, conv, merge
+from cosdd_zoo.networks.ladder_vae import BottomUp
+
+
+class UpLevel(nn.Module):
+    """The ladder's top-down level without its latents: [B, F, *_l] twice -> [B, F, *_l-1]."""
+
+    def __init__(self, config: NetworkConfig, stride: tuple[int, ...], is_top: bool, keep_residual: bool) -> None:
+        super().__init__()
+        d, n, gated = config.n_dims, config.n_features, config.gated
+        self.merge = KeepFirst() if is_top else merge(d, n, gated, config.merge_blocks)
+        self.skip = KeepFirst() if is_top or not config.merge_blocks else merge(d, n, gated, True)
+        self.up = Upsample(stride) if max(stride) > 1 else nn.Identity()
+        self.residual = ResidualBlock(d, n, gated) if keep_residual else nn.Identity()
+
+    def forward(self, above: Tensor, bottom_up: Tensor) -> Tensor:
+        return self.residual(self.up(self.skip(self.merge(bottom_up, above), above)))
+
+
+class DirectDenoiser(nn.Module):
+    """x [B, C, *] (normalised, noise axis last, sizes divisible by the ladder's stride) -> signal [B, C, *]."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        strides = config.level_strides()[::-1]
+        n = len(strides)
+        self.bottom_up = BottomUp(config)
+        self.levels = nn.ModuleList(
+            UpLevel(config, stride, i == 0, config.full_resolution_blocks or i + 1 < n)
+            for i, stride in enumerate(strides)
+        )
+        self.out = conv(config.n_dims, config.n_features, config.n_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.bottom_up(x)
+        h = maps[0]
+        for i, level in enumerate(self.levels):
+            h = level(h, maps[i])
+        return self.out(h)

@@ -1,0 +1,57 @@
+r"""Densities of the ladder VAE, in float32 whatever the precision around them.
+
+    L(x) = -log p(x | code) + sum_l KL( q(z_l | z_>l, x) || p(z_l | z_>l) )                              Eq. 3
+    p(x_i | x_<i, code) = sum_k w_k N(x_i; m_k, s_k)        k = 1..K, s_k >= min_scale                   Eq. 5
+
+Letters: B batch, C channels, Z latent channels, K mixture components, * spatial axes.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Gaussian(NamedTuple):
+    mean: Tensor  # [B, Z, *]
+    std: Tensor  # [B, Z, *]
+
+
+class Mixture(NamedTuple):
+    log_weight: Tensor  # [B, C, K, *], log of weights that sum to 1 over K
+    mean: Tensor  # [B, C, K, *]
+    std: Tensor  # [B, C, K, *]
+
+
+def gaussian(parameters: Tensor) -> Gaussian:
+    """The diagonal Gaussian that a network's [B, 2Z, *] stand for: means, then stds before their softplus.
+
+    The floor of 1e-3 is far below what a useful posterior needs (the prior's std is about 1) and far above where
+    1 / std^2 overflows.
+    """
+    mean, raw = parameters.float().chunk(2, dim=1)
+    # softplus(0.5413) = 1: an untrained posterior and prior are both N(0, 1) and their KL is zero
+    return Gaussian(mean, F.softplus(raw + 0.5413) + 1e-3)
+
+
+def kl_divergence(q: Gaussian, p: Gaussian) -> Tensor:
+    """KL(q || p) of each latent, in nats: [B, Z, *]. Zero where q equals p."""
+    ratio = q.std / p.std
+    shift = (q.mean - p.mean) / p.std
+    return 0.5 * (ratio * ratio + shift * shift - 1.0) - torch.log(ratio)
+
+
+def mixture(parameters: Tensor, n_channels: int, n_mixture: int, min_scale: float) -> Mixture:
+    """The mixture that a network's [B, C * 3K, *] stand for: per channel K logits, K means, K scales."""
+    split = [parameters.size(0), n_channels, 3 * n_mixture] + list(parameters.shape[2:])
+    logit, mean, raw = parameters.float().reshape(split).chunk(3, dim=2)
+    return Mixture(torch.log_softmax(logit, dim=2), mean, F.softplus(raw) + min_scale)
+
+
+def log_likelihood(p: Mixture, x: Tensor) -> Tensor:
+    """log p(x) of each pixel, in nats: x [B, C, *] -> [B, C, *]."""
+    distance = (x.float().unsqueeze(2) - p.mean) / p.std
+    component = -0.5 * distance * distance - torch.log(p.std) - 0.5 * math.log(2.0 * math.pi)
+    return torch.logsumexp(p.log_weight + component, dim=2)

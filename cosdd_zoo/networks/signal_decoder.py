@@ -1,0 +1,29 @@
+r"""The signal decoder: latents back into image space.
+
+    f(code) -> s_hat,   trained with || f(code) - x ||^2 and no gradient to code                        Eq. 6
+
+Noise is zero-centred, so the least squared error to noisy targets is reached by the signal itself.
+Letters: B batch, C channels, F features, * spatial axes.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cosdd_zoo.config import NetworkConfig
+from cosdd_zoo.networks.blocks import conv
+
+
+class SignalDecoder(nn.Module):
+    """3x3 convolutions with ReLU between them: code [B, F, *] -> signal [B, C, *], normalised."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        d, n = config.n_dims, config.n_features
+        self.hidden = nn.ModuleList(conv(d, n, n) for _ in range(config.signal_layers - 1))
+        self.out = conv(d, n, config.n_channels)
+
+    def forward(self, code: Tensor) -> Tensor:
+        h = code
+        for layer in self.hidden:
+            h = F.relu(layer(h))
+        return self.out(h)
