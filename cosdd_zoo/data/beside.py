@@ -1,0 +1,58 @@
+"""A file appears only when complete: it is written beside its place and renamed into it."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cosdd_zoo.errors import OutputError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@contextmanager
+def beside(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Yields where to write; the body's end renames it to `path`, its failure removes it.
+
+    Raises OutputError if `path` is there already, or the disk refuses.
+    """
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise OutputError(f"{path} is there already. Choose another place, or move it away first.")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        _settle(part)
+        os.replace(part, path)
+    except OSError as exc:
+        # an input that cannot be read names itself; a failing write names the output, or nothing
+        if exc.filename not in (None, str(part), str(path), part, path):
+            raise
+        raise OutputError(_sentence(path, exc)) from exc
+    finally:
+        _remove(part)
+
+
+def _settle(part: Path) -> None:
+    """Network disks report that they are full as late as here."""
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _remove(part: Path) -> None:
+    try:
+        part.unlink(missing_ok=True)
+    except OSError:  # a folder that could not be written to has no part in it
+        return
+
+
+def _sentence(path: Path, exc: OSError) -> str:
+    folder = path.parent
+    if exc.errno in _FULL:
+        return f"The disk of {folder} is full, so {path.name} was not written. Free some space, or choose another disk."
+    if exc.errno in _FORBIDDEN:
+        return f"{folder} cannot be written to, so {path.name} was not. Choose another folder, or ask for the rights."
+    if exc.errno in (errno.ENOENT, errno.ENOTDIR):
+        return f"There is no folder {folder} for {path.name}. Create it first."
+    return f"{path} was not written: {exc.strerror or exc}. Choose another place."
