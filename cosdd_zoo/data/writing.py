@@ -122,7 +122,7 @@ def _lay_out(part: Path, plan: _Plan, like: ImageFile) -> int:
     # ImageJ reads no BigTIFF; beyond 4 GB it wants one page and the planes behind it, as it writes them itself
     large = plan.n_bytes > _CLASSIC_LIMIT
     form: dict[str, Any] = {"imagej": True} if plan.kind == "imagej" else {"ome": plan.kind == "ome", "bigtiff": large}
-    with tifffile.TiffWriter(part, byteorder="=", **form) as tif:
+    with tifffile.TiffWriter(part, byteorder="<", **form) as tif:
         place = tif.write(
             None,
             shape=plan.layout.shape,
@@ -161,7 +161,7 @@ def _fill(part: Path, offset: int, plan: _Plan, items: Iterable[Array], n_dims: 
             _check_item(item, n_written, layout, n_dims)
             rounded = to_dtype(item, plan.dtype)
             n_saturated += rounded.n_saturated
-            block = layout.to_block(rounded.array, n_dims)
+            block = layout.to_block(rounded.array, n_dims).astype(plan.dtype.newbyteorder("<"))
             region = layout.region(n_written - 1, n_dims)[:n_scattered]
             for at in np.ndindex(block.shape[:n_scattered]):
                 place = tuple(i + s.start for i, s in zip(at, region, strict=True))
