@@ -113,7 +113,7 @@ class TrainingConfig(Settings):
 
     max_steps: int = Field(20_000, ge=1)
     """Optimiser steps at most."""
-    max_minutes: float | None = Field(None, gt=0)
+    max_time: float | None = Field(None, gt=0)
     """Minutes of training at most; the learning rate's decay is planned for whichever limit comes first."""
     batch_size: int = Field(8, ge=1)
     """Crops in one pass through the networks."""
@@ -160,6 +160,8 @@ class TrainingConfig(Settings):
 class DataConfig(Settings):
     """What the images are."""
 
+    images: tuple[str, ...] = ()
+    """Files, folders or globs; empty for arrays in memory."""
     axes: str | None = None
     """Axes of the images' files, letters of STCZYX in the files' order; by default from their metadata."""
 
@@ -241,7 +243,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} cannot be read as YAML ({reason}): expected settings as `--dry-run` prints.") from None
+        raise ConfigError(
+            f"{path} cannot be read as YAML ({reason}): expected settings as `--dry-run` prints."
+        ) from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds {type(values).__name__}, not settings: expected `section: {{key: value}}`.")
     return values

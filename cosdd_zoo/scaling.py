@@ -1,4 +1,4 @@
-"""The numbers that tie a model to the grey values it was trained on. No torch: data computes them, networks use them."""
+"""The numbers that tie a model to the grey values it was trained on. No torch: data computes, networks use them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 r"""The whole model: raw images in, raw images out, statistics inside.
 
-    u = (x - pedestal) / softness,   t(x) = sign(u) 2 (sqrt(1 + |u|) - 1)        about linear near 0, a root far from it
+    u = (x - pedestal) / softness,   t(x) = 2u / (1 + sqrt(1 + |u|))         about linear near 0, a root far from it
     v = (t(x) - t_mean) / t_std      what the VAE sees: noise of about the same size at any brightness
     y = (x - mean) / std             what the signal decoder predicts: linear, so that its error is unbiased
     s_hat = mean + std f(code(z)),   z ~ q(z | v)                                                        Eq. 6
@@ -22,6 +22,13 @@ from cosdd_zoo.networks.signal_decoder import SignalDecoder
 from cosdd_zoo.scaling import Scaling
 
 
+class Moments(NamedTuple):
+    """Running moments of posterior samples (Welford 1962): the memory of two images for any number of samples."""
+
+    mean: Tensor  # [B, C, *], grey values
+    squares: Tensor  # [B, C, *], sum of squared deviations from the mean
+
+
 class Posterior(NamedTuple):
     mean: Tensor  # [B, C, *], grey values
     std: Tensor  # [B, C, *], grey values; zero for a single sample
@@ -40,7 +47,9 @@ class Normalise(nn.Module):
     def __init__(self, scaling: Scaling, n_dims: int, stabilise: bool) -> None:
         super().__init__()
         for name, values in scaling._asdict().items():
-            self.register_buffer(name, torch.tensor(values, dtype=torch.float64).float().reshape([1, -1] + [1] * n_dims))
+            self.register_buffer(
+                name, torch.tensor(values, dtype=torch.float64).float().reshape([1, -1] + [1] * n_dims)
+            )
         self.stabilise = stabilise
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,7 +57,7 @@ class Normalise(nn.Module):
         if not self.stabilise:
             return self.linear(x)
         u = (x - self.pedestal) / self.softness
-        t = torch.sign(u) * 2.0 * (torch.sqrt(1.0 + torch.abs(u)) - 1.0)
+        t = 2.0 * u / (1.0 + torch.sqrt(1.0 + torch.abs(u)))
         return (t - self.t_mean) / self.t_std
 
     def linear(self, x: Tensor) -> Tensor:
@@ -100,20 +109,23 @@ class Cosdd(nn.Module):
         return self.to_image(self.signal_decoder(code), x)
 
     def posterior(self, x: Tensor, n_samples: int, seed: int, origin: list[int]) -> Posterior:
-        """Mean and standard deviation of the first n_samples posterior samples of raw x [B, C, *], by Welford's
-        update: the memory of one sample, and one bottom-up pass, for any number of them.
+        """Mean and standard deviation of the first n_samples posterior samples of raw x [B, C, *] float32; one
+        bottom-up pass for all of them.
 
         origin: as for `sample`.
         """
         maps = self.bottom_up(x)
-        mean = torch.zeros_like(x, dtype=torch.float32)
-        squares = torch.zeros_like(x, dtype=torch.float32)
+        moments = Moments(torch.zeros_like(x), torch.zeros_like(x))
         for k in range(n_samples):
-            s = self.sample(x, maps, seed, k, origin)
-            step = s - mean
-            mean = mean + step / (k + 1)
-            squares = squares + step * (s - mean)
-        return Posterior(mean, torch.sqrt(squares / max(n_samples - 1, 1)))
+            moments = self.update(moments, x, maps, seed, k, origin)
+        return Posterior(moments.mean, torch.sqrt(moments.squares / max(n_samples - 1, 1)))
+
+    def update(self, m: Moments, x: Tensor, maps: list[Tensor], seed: int, sample: int, origin: list[int]) -> Moments:
+        """The moments of samples 0 .. sample from those of the samples before."""
+        s = self.sample(x, maps, seed, sample, origin)
+        step = s - m.mean
+        mean = m.mean + step / (sample + 1)
+        return Moments(mean, m.squares + step * (s - mean))
 
     def direct(self, x: Tensor) -> Tensor:
         """The direct denoiser's prediction of raw x: [B, C, *], float32, grey values."""

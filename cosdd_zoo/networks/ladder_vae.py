@@ -115,7 +115,7 @@ class TopLevel(nn.Module):
 
 
 class LadderVAE(nn.Module):
-    """x [B, C, *] (normalised, noise axis last, sizes divisible by `stride`) -> code [B, F, *] of a posterior sample."""
+    """x [B, C, *] (normalised, noise axis last, sizes divisible by `stride`) -> code [B, F, *] of one sample."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()

@@ -1,0 +1,169 @@
+r"""Per-channel statistics of the training images, in float64, over every training pixel, in one pass of little memory.
+
+    mean, std        of the grey values
+    step             the quantisation step: the greatest common divisor of integer data's grey values; 0 if continuous
+    pedestal         the grey value of no signal: the 1st percentile of the brightness of small blocks
+    softness         v / g of the noise model  var(noise) = v + g (s - pedestal), fitted to many small blocks
+    t_mean, t_std    of the stabilised values (networks.build)
+
+The noise variance of a block comes from second differences along an axis that the noise is not correlated along:
+E[(x_i-1 - 2 x_i + x_i+1)^2] = 6 var(noise) where the signal is about straight. The lowest-variance half of the blocks
+of each brightness is used, since signal can only add.
+
+Letters: C channels, * spatial axes, P pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosdd_zoo.config import SPATIAL_AXES, RunConfig
+from cosdd_zoo.data.crops import Region, cell_means, crop_size
+from cosdd_zoo.data.images import ImageFile, check_finite
+from cosdd_zoo.errors import ImageError
+from cosdd_zoo.scaling import Scaling
+
+Floats = NDArray[np.float64]
+BLOCK_PX = 8
+N_PROBED = 64
+"""Items that the noise is estimated from, spread over the data: more change nothing."""
+
+
+class Statistics(NamedTuple):
+    scaling: Scaling
+    step: list[float]  # quantisation step of each channel, 0 where values are continuous
+    brightness: list[Floats]  # mean of the channels' z-scores in each cell of each region
+
+
+class NoiseLine(NamedTuple):
+    """var(noise) = floor + gain * (signal - pedestal)."""
+
+    pedestal: float
+    floor: float
+    gain: float
+
+
+def statistics(images: Sequence[ImageFile], regions: Sequence[Region], config: RunConfig) -> Statistics:
+    """Statistics of the regions' pixels.
+
+    Raises ImageError for NaN or infinite pixels and for channels that are constant everywhere.
+    """
+    lines = noise_lines(images, regions, config)
+    softness = [_softness(line) for line in lines]
+    pedestal = [line.pedestal for line in lines]
+    n_channels = len(lines)
+    linear, root = _Moments(n_channels), _Moments(n_channels)
+    divisor = [0] * n_channels
+    cells = []
+    for region in regions:
+        x = _read(images, region, config.network.n_dims)
+        linear.add(x)
+        root.add(np.stack([_stabilised(x[c], pedestal[c], softness[c]) for c in range(n_channels)]))
+        divisor = [_divisor(x[c], divisor[c]) for c in range(n_channels)]
+        cells.append(np.stack([cell_means(x[c], crop_size(config)) for c in range(n_channels)]))
+    _refuse_constant(images, linear)
+    scaling = Scaling(
+        linear.mean.tolist(), linear.std.tolist(), pedestal, softness, root.mean.tolist(), root.std.tolist()
+    )
+    offset, scale = (v.reshape([-1] + [1] * config.network.n_dims) for v in (linear.mean, linear.std))
+    return Statistics(scaling, [float(max(d, 0)) for d in divisor], [((b - offset) / scale).mean(0) for b in cells])
+
+
+def noise_lines(images: Sequence[ImageFile], regions: Sequence[Region], config: RunConfig) -> list[NoiseLine]:
+    """The noise model of each channel, from items spread over the data."""
+    n_dims = config.network.n_dims
+    every = max(1, len(regions) // N_PROBED)
+    axis = _uncorrelated_axis(config)
+    blocks = [[_blocks(c, axis) for c in _read(images, r, n_dims)] for r in regions[::every][:N_PROBED]]
+    n_channels = len(blocks[0])
+    return [noise_line(np.concatenate([b[c] for b in blocks], axis=1)) for c in range(n_channels)]
+
+
+def noise_line(blocks: Floats) -> NoiseLine:
+    """Pedestal, floor and gain from blocks' means and noise variances [2, n], robustly, on the data's own scale."""
+    mean, variance = blocks
+    pedestal = float(np.quantile(mean, 0.01))
+    order = np.argsort(mean)
+    groups = [g for g in np.array_split(order, min(24, max(1, len(order) // 16))) if len(g)]
+    level = np.array([mean[g].mean() for g in groups]) - pedestal
+    noise = np.array([np.quantile(variance[g], 0.25) for g in groups])
+    weight = 1.0 / np.maximum(noise, 1e-3 * noise.max() + 1e-300)
+    design = np.stack([np.ones_like(level), level], axis=1) * weight[:, None]
+    floor, gain = np.linalg.lstsq(design, noise * weight, rcond=None)[0]
+    smallest = max(float(noise.min()), 1e-6 * float(noise.max()))
+    return NoiseLine(pedestal, max(float(floor), 0.5 * smallest), max(float(gain), 0.0))
+
+
+def _softness(line: NoiseLine) -> float:
+    """v / g; where the noise does not grow with the signal so large that the transform is a straight line."""
+    if line.floor <= 0:
+        return 1.0
+    return line.floor / max(line.gain, 1e-6 * np.sqrt(line.floor))
+
+
+def _stabilised(x: Floats, pedestal: float, softness: float) -> Floats:
+    u = (x - pedestal) / softness
+    return np.asarray(2.0 * u / (1.0 + np.sqrt(1.0 + np.abs(u))))
+
+
+def _blocks(x: Floats, axis: int) -> Floats:
+    """Mean and noise variance of the blocks of one channel [*]: [2, blocks]."""
+    x = np.moveaxis(x, axis, 0)
+    second = x[:-2] - 2.0 * x[1:-1] + x[2:]
+    size = tuple(2 * min(BLOCK_PX, n) for n in second.shape)
+    return np.stack([cell_means(x[1:-1], size).ravel(), cell_means(second**2 / 6.0, size).ravel()])
+
+
+def _uncorrelated_axis(config: RunConfig) -> int:
+    axes = SPATIAL_AXES[config.network.n_dims]
+    free = [a for a in "yxz" if a in axes and a != config.network.noise_axis] or [axes[-1]]
+    return axes.index(free[0])
+
+
+class _Moments:
+    """Mean and standard deviation of each channel, merged region by region (Chan, Golub & LeVeque 1983)."""
+
+    def __init__(self, n_channels: int) -> None:
+        self.n = 0
+        self.mean = np.zeros(n_channels)
+        self.squares = np.zeros(n_channels)
+
+    def add(self, x: Floats) -> None:
+        flat = x.reshape(len(x), -1)
+        n, mean = flat.shape[1], flat.mean(axis=1)
+        shift = mean - self.mean
+        self.squares += ((flat - mean[:, None]) ** 2).sum(axis=1) + shift**2 * self.n * n / (self.n + n)
+        self.mean += shift * n / (self.n + n)
+        self.n += n
+
+    @property
+    def std(self) -> Floats:
+        return np.asarray(np.sqrt(self.squares / self.n))
+
+
+def _divisor(x: Floats, before: int) -> int:
+    """Greatest common divisor of the grey values seen so far; -1 as soon as one is no integer."""
+    if before < 0 or not np.array_equal(x, np.rint(x)) or np.abs(x).max() > 2**53:
+        return -1
+    return int(np.gcd.reduce(np.append(np.unique(x).astype(np.int64), before)))
+
+
+def _read(images: Sequence[ImageFile], region: Region, n_dims: int) -> Floats:
+    image = images[region.image]
+    x = image.read_crop(region.item, n_dims, region.start, region.size)
+    check_finite(x, image.name)
+    return np.asarray(x, dtype=np.float64)
+
+
+def _refuse_constant(images: Sequence[ImageFile], moments: _Moments) -> None:
+    for c, (mean, std) in enumerate(zip(moments.mean, moments.std, strict=True)):
+        if std <= 1e-12 * max(abs(mean), 1e-300):
+            names = ", ".join(image.name for image in images[:3])
+            raise ImageError(
+                f"Channel {c} of {names} is constant ({mean:g} everywhere): there is no noise to learn. "
+                f"Give images that hold more than one grey value, or check --axes."
+            )

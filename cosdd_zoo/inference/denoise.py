@@ -1,0 +1,268 @@
+"""Noisy images in, denoised images out: whole or by windows, by samples or directly, arrays or files.
+
+    mean = 1/k sum_k f(code(z_k)),   z_k ~ q(z | x)              MMSE estimate for k -> infinity
+    std  = the samples' standard deviation                       where the model is unsure
+
+Letters: C channels, * spatial axes of an item.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cosdd_zoo.config import SPATIAL_AXES, NetworkConfig, RunConfig
+from cosdd_zoo.data.arrays import from_array
+from cosdd_zoo.data.images import ImageFile, check_finite
+from cosdd_zoo.data.writing import output_name, write_tiff
+from cosdd_zoo.devices import found_device
+from cosdd_zoo.errors import ConfigError, ImageError
+from cosdd_zoo.inference.tiling import n_windows, round_up, window
+from cosdd_zoo.networks.build import Moments, receptive_radius
+
+if TYPE_CHECKING:
+    import xarray
+
+Floats = NDArray[np.float32]
+Advance = Callable[[float], None]
+
+N_SAMPLES_GPU = 100
+N_SAMPLES_CPU = 32
+"""Where the mean's gain per further sample has become small (benchmarks/results), for a user who waits."""
+MAX_HALO_PX = 256
+"""Deep ladders could in principle see further; what lies beyond changes less than the samples' own spread."""
+MAP_BYTES = 2**28
+"""A feature map of a window's size should not take more memory than this."""
+
+
+class Denoised(NamedTuple):
+    """A result in the form of the input: numpy array or xarray.DataArray with the same axes, float32."""
+
+    mean: Any
+    std: Any  # None unless asked for
+
+
+class Item(NamedTuple):
+    mean: Floats  # [C, *]
+    std: Floats  # [C, *], zeros for the direct denoiser
+
+
+class Saved(NamedTuple):
+    path: Path
+    std_path: Path | None
+    n_saturated: int
+    n_pixels: int
+
+
+class Denoiser:
+    """A model that is ready to run. engine: a Cosdd, or the scripted module of a package (the same methods)."""
+
+    def __init__(
+        self, engine: Any, config: RunConfig, device: str = "auto", facts: dict[str, Any] | None = None
+    ) -> None:
+        self.config, self.facts = config, facts or {}
+        self.device = torch.device(found_device(device))
+        self.engine = engine.to(self.device)
+
+    @property
+    def network(self) -> NetworkConfig:
+        return self.config.network
+
+    @property
+    def default_samples(self) -> int:
+        return N_SAMPLES_CPU if self.device.type == "cpu" else N_SAMPLES_GPU
+
+    def denoise(
+        self,
+        image: NDArray[Any] | xarray.DataArray,
+        n_samples: int | None = None,
+        *,
+        axes: str | None = None,
+        direct: bool = False,
+        uncertainty: bool = False,
+        seed: int = 0,
+        tile_px: int | None = None,
+        halo_px: int | None = None,
+        advance: Advance = lambda share: None,
+    ) -> Denoised:
+        """The mean of n_samples posterior samples (or the direct denoiser's prediction), float32, grey values.
+
+        image: any axes that hold the model's spatial ones; axes: their letters (STCZYX) when they cannot be guessed.
+        tile_px, halo_px: side of the windows and context around them, chosen by memory by default.
+        advance: called with the share of the work just done; shares add up to 1.
+
+        Raises ImageError for an image that does not fit the model, ConfigError for a model without direct denoiser.
+        """
+        opened = from_array(image, axes)
+        n_items = self._items(opened)
+        parts = [
+            self.item(opened, i, n_samples, direct, seed, tile_px, halo_px, lambda share: advance(share / n_items))
+            for i in range(n_items)
+        ]
+        n_dims = self.network.n_dims
+        mean = opened.labelled(opened.assemble([p.mean for p in parts], n_dims))
+        std = opened.labelled(opened.assemble([p.std for p in parts], n_dims)) if uncertainty else None
+        return Denoised(mean, std)
+
+    def samples(
+        self, image: NDArray[Any] | xarray.DataArray, n_samples: int, *, axes: str | None = None, seed: int = 0
+    ) -> Iterator[Any]:
+        """Single posterior samples, one after another, each in the form of the input, float32."""
+        opened = from_array(image, axes)
+        n_items, n_dims = self._items(opened), self.network.n_dims
+        for k in range(n_samples):
+
+            def one(x: Tensor, origin: list[int], share: float, k: int = k) -> Tensor:
+                with torch.inference_mode():
+                    s: Tensor = self.engine.sample(x, self.engine.bottom_up(x), seed, k, origin)
+                return s
+
+            parts = [self._by_windows(opened, i, None, None, one) for i in range(n_items)]
+            yield opened.labelled(opened.assemble(parts, n_dims))
+
+    def denoise_file(
+        self,
+        image: ImageFile,
+        folder: Path,
+        n_samples: int | None = None,
+        *,
+        direct: bool = False,
+        uncertainty: bool = False,
+        float32: bool = False,
+        seed: int = 0,
+        tile_px: int | None = None,
+        halo_px: int | None = None,
+        overwrite: bool = False,
+        advance: Advance = lambda share: None,
+    ) -> Saved:
+        """Denoise a file into `folder`, under its own name, item by item; the deviation into <name>_std.tif.
+
+        The result has the input's axes, pixel size and metadata, and its dtype (rounded, saturated) unless float32.
+        Raises as `denoise`, and OutputError when the result cannot be written.
+        """
+        n_items, n_dims = self._items(image), self.network.n_dims
+        path = folder / output_name(image)
+        std_path = path.with_name(f"{path.stem}_std.tif") if uncertainty else None
+        with tempfile.TemporaryFile(dir=folder) as spool:
+
+            def means() -> Iterator[Floats]:
+                for i in range(n_items):
+                    done = self.item(
+                        image, i, n_samples, direct, seed, tile_px, halo_px, lambda share: advance(share / n_items)
+                    )
+                    if uncertainty:
+                        np.save(spool, done.std)
+                    yield done.mean
+
+            dtype = np.dtype(np.float32) if float32 else image.dtype
+            written = write_tiff(path, means(), image, n_dims, dtype, overwrite=overwrite)
+            if std_path is not None:
+                spool.seek(0)
+                stds = (np.load(spool) for _ in range(n_items))
+                write_tiff(std_path, stds, image, n_dims, np.float32, overwrite=overwrite)
+        return Saved(path, std_path, written.n_saturated, int(np.prod(image.shape)))
+
+    def item(
+        self,
+        image: ImageFile,
+        index: int,
+        n_samples: int | None,
+        direct: bool,
+        seed: int,
+        tile_px: int | None,
+        halo_px: int | None,
+        advance: Advance,
+    ) -> Item:
+        """One item of an image, by windows. Raises ImageError for pixels that are not finite."""
+        if direct and not self.network.direct:
+            raise ConfigError("This model has no direct denoiser: leave out --direct, or train with --direct.")
+        count = n_samples or self.default_samples
+
+        def mean_and_std(x: Tensor, origin: list[int], share: float) -> Tensor:
+            m = self._moments(x, count, direct, seed, origin, lambda part: advance(part * share))
+            return torch.cat([m.mean, torch.sqrt(m.squares / max(count - 1, 1))], dim=1)
+
+        both = self._by_windows(image, index, tile_px, halo_px, mean_and_std)
+        return Item(*np.split(both, 2))
+
+    def _by_windows(
+        self,
+        image: ImageFile,
+        index: int,
+        tile_px: int | None,
+        halo_px: int | None,
+        compute: Callable[[Tensor, list[int], float], Tensor],
+    ) -> Floats:
+        """compute(x [1, C, outer], its origin, its share of the item) for every window, put together: [C', *]."""
+        x = image.read_item(index, self.network.n_dims)
+        check_finite(x, image.name)
+        size = list(x.shape[1:])
+        inner, halo = self.windows(size, tile_px, halo_px)
+        n = n_windows(size, inner)
+        whole: Floats | None = None
+        for w in range(n):
+            bounds = window(w, size, inner, halo)
+            outer = (slice(None), *(slice(b[2], b[3]) for b in bounds))
+            part = torch.from_numpy(x[outer].astype(np.float32))[None].to(self.device)
+            y = compute(part, [b[2] for b in bounds], 1.0 / n)
+            cut = y[(0, slice(None), *(slice(b[0] - b[2], b[1] - b[2]) for b in bounds))].cpu().numpy()
+            if whole is None:
+                whole = np.empty((len(cut), *size), np.float32)
+            whole[(slice(None), *(slice(b[0], b[1]) for b in bounds))] = cut
+        assert whole is not None
+        return whole
+
+    def windows(self, size: list[int], tile_px: int | None, halo_px: int | None) -> tuple[list[int], list[int]]:
+        """Inner sizes and halos along the image's axes, in px, on the grid of the model."""
+        radius, stride = image_order(self.network, receptive_radius(self.network)), self.stride()
+        halo = [
+            round_up(min(MAX_HALO_PX, r) if halo_px is None else halo_px, s)
+            for r, s in zip(radius, stride, strict=True)
+        ]
+        if tile_px is not None:
+            return [round_up(tile_px, s) for s in stride], halo
+        pixels = MAP_BYTES / (4 * self.network.n_features)
+        side = pixels ** (1 / len(size))
+        # at least as much image as halo, or most of the work would be thrown away
+        return [round_up(max(int(side) - 2 * h, 2 * h, 64), s) for h, s in zip(halo, stride, strict=True)], halo
+
+    def stride(self) -> list[int]:
+        """Pixels per pixel of the coarsest map, along the image's axes."""
+        return image_order(self.network, self.network.total_stride())
+
+    @torch.inference_mode()
+    def _moments(
+        self, x: Tensor, n_samples: int, direct: bool, seed: int, origin: list[int], advance: Advance
+    ) -> Moments:
+        if direct:
+            mean = self.engine.direct(x)
+            advance(1.0)
+            return Moments(mean, torch.zeros_like(mean))
+        maps = self.engine.bottom_up(x)
+        moments = Moments(torch.zeros_like(x), torch.zeros_like(x))
+        for k in range(n_samples):
+            moments = Moments(*self.engine.update(moments, x, maps, seed, k, origin))
+            advance(1.0 / n_samples)
+        return moments
+
+    def _items(self, image: ImageFile) -> int:
+        """How many items the image holds for this model. Raises ImageError when it does not fit."""
+        if image.n_channels != self.network.n_channels:
+            raise ImageError(
+                f"{image.name} has {image.n_channels} channels (axes {image.axes}, shape {image.shape}), but the model "
+                f"was trained on {self.network.n_channels}. Choose the channels first, or name the axes with --axes."
+            )
+        return image.n_items(self.network.n_dims)
+
+
+def image_order(network: NetworkConfig, along: tuple[int, ...]) -> list[int]:
+    """Numbers along the networks' axes, in the order of the image's."""
+    order = network.network_axes()
+    return [along[order.index(a)] for a in SPATIAL_AXES[network.n_dims]]

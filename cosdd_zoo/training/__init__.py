@@ -1,0 +1,1 @@
+"""From noisy images to a run folder."""

@@ -1,0 +1,193 @@
+"""One optimiser step, and what it needs to be repeated exactly.
+
+Everything random is a function of (seed, step): crops by their index, latents and dequantisation by a generator seeded
+with both. A training resumed from its state therefore goes on as if it had not stopped.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning
+import torch
+from torch import Generator, Tensor
+
+from cosdd_zoo.checkpoint import Checkpoint, read_tensors, write_tensors
+from cosdd_zoo.config import RunConfig
+from cosdd_zoo.data.statistics import Statistics
+from cosdd_zoo.errors import CheckpointError, TrainingError
+from cosdd_zoo.networks.build import Cosdd
+from cosdd_zoo.training.objective import Losses, losses
+
+EXPLODED = 20.0
+"""A gradient so many times longer than usual is a step to skip: clipping keeps its (useless) direction."""
+MAX_SKIPPED_IN_A_ROW = 100
+
+
+class Progress(NamedTuple):
+    """The counters of a training; stored in its state."""
+
+    step: int = 0  # optimiser steps tried, skipped ones included
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    seconds: float = 0.0
+    usual_norm: float = math.inf  # running mean of the gradient's norm
+    best: float = math.inf
+    best_step: int = 0
+    since_best: int = 0  # validations
+
+
+class CosddModule(lightning.LightningModule):
+    """Trains a Cosdd model. `averaged` is the one that validates, denoises and is stored."""
+
+    def __init__(self, config: RunConfig, statistics: Statistics, validation: Tensor) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.config, self.statistics = config, statistics
+        torch.manual_seed(config.training.seed)
+        self.model = Cosdd(config.network, statistics.scaling, config.training.stabilise)
+        self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
+        shape = [1, -1] + [1] * config.network.n_dims
+        step = statistics.step if config.training.dequantise else [0.0] * config.network.n_channels
+        self.register_buffer("quantisation", torch.tensor(step).reshape(shape), persistent=False)
+        self.register_buffer("validation", validation, persistent=False)
+        self.progress = Progress()
+        self.latest: Losses | None = None
+        self._optimizer_state: dict[int, dict[str, Tensor]] = {}
+        self._clock = time.monotonic()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        optimizer = torch.optim.Adamax(self.model.parameters(), lr=self.config.training.learning_rate)
+        if self._optimizer_state:
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": self._optimizer_state})
+        return optimizer
+
+    def on_train_start(self) -> None:
+        self._clock = time.monotonic()
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> None:
+        """One optimiser step: batch [accumulate * batch_size, C, *], in passes of batch_size."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        optimizer.zero_grad(set_to_none=True)
+        generator = self._generator(self.progress.step)
+        passes = batch.split(self.config.training.batch_size)
+        for x in passes:
+            of_pass = losses(self.model, x, self._quantisation, generator)
+            self.manual_backward(of_pass.total * (len(x) / len(batch)))
+            self.latest = Losses(*(value.detach() for value in of_pass))
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.training.clip_norm))
+        if self._is_sound(norm):
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.training.learning_rate * self.rate_factor()
+            optimizer.step()
+            self._average()
+        self._count(norm)
+
+    @property
+    def _quantisation(self) -> Tensor:
+        return self.get_buffer("quantisation")
+
+    def _generator(self, step: int) -> Generator:
+        device = self.device if self.device.type != "mps" else torch.device("cpu")
+        return Generator(device).manual_seed(self.config.training.seed * 1_000_003 + step)
+
+    def _is_sound(self, norm: float) -> bool:
+        return math.isfinite(norm) and norm < EXPLODED * self.progress.usual_norm
+
+    def _count(self, norm: float) -> None:
+        p, now = self.progress, time.monotonic()
+        sound = self._is_sound(norm)
+        usual = norm if math.isinf(p.usual_norm) else 0.98 * p.usual_norm + 0.02 * norm
+        self.progress = p._replace(
+            step=p.step + 1,
+            skipped=p.skipped + (not sound),
+            skipped_in_a_row=0 if sound else p.skipped_in_a_row + 1,
+            usual_norm=usual if sound else p.usual_norm,
+            seconds=p.seconds + now - self._clock,
+        )
+        self._clock = now
+        if self.progress.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            raise TrainingError(
+                f"{MAX_SKIPPED_IN_A_ROW} steps in a row had gradients that are not finite or exploded (at step "
+                f"{self.progress.step}). Lower --learning-rate or --n-mixture; the best model so far is kept."
+            )
+
+    def done(self) -> float:
+        """Share of the training that is behind: of its steps or of its minutes, whichever is further."""
+        t = self.config.training
+        by_time = self.progress.seconds / (60.0 * t.max_time) if t.max_time else 0.0
+        return min(1.0, max(self.progress.step / t.max_steps, by_time))
+
+    def rate_factor(self) -> float:
+        """Warm-up, then half a cosine down to a hundredth by the end of the training."""
+        warm = min(1.0, (self.progress.step + 1) / max(self.config.training.warmup_steps, 1))
+        return warm * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * self.done())))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Exponential moving average; its memory grows with the steps up to 1 / (1 - ema_decay)."""
+        decay = min(self.config.training.ema_decay, (1.0 + self.progress.step) / (10.0 + self.progress.step))
+        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1.0 - decay)
+
+    @torch.no_grad()
+    def validate(self) -> Losses:
+        """The averaged model's losses on the fixed crops with fixed samples: the same number for the same weights."""
+        x = self.get_buffer("validation")
+        generator = self._generator(-1 - self.config.training.seed)
+        parts = [
+            losses(self.averaged, b, self._quantisation, generator) for b in x.split(self.config.training.batch_size)
+        ]
+        weights = torch.tensor([len(b) / len(x) for b in x.split(self.config.training.batch_size)], device=x.device)
+        mean = [torch.tensordot(weights, torch.stack(list(values)), dims=1) for values in zip(*parts, strict=True)]
+        result = Losses(*mean)
+        self._judge(float(result.elbo))
+        return result
+
+    def _judge(self, loss: float) -> None:
+        p = self.progress
+        if loss < p.best:
+            self.progress = p._replace(best=loss, best_step=p.step, since_best=0)
+        else:
+            self.progress = p._replace(since_best=p.since_best + 1)
+
+    def checkpoint(self, facts: dict[str, Any]) -> Checkpoint:
+        """The averaged model, for inference."""
+        return Checkpoint(self.config, self.statistics.scaling, self.averaged.state_dict(), facts)
+
+    def save_state(self, path: Path) -> None:
+        """Everything that the next step depends on. Raises OutputError when it cannot be written."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        tensors = dict(_named("model", self.model.state_dict())) | dict(_named("averaged", self.averaged.state_dict()))
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= dict(_named(f"optimizer.{index}", state))
+        write_tensors(path, tensors, {"progress": json.dumps(self.progress._asdict())})
+
+    def load_state(self, path: Path) -> None:
+        """Go on where `save_state` was. Raises CheckpointError when the file is damaged or of other networks."""
+        tensors, metadata = read_tensors(path)
+        try:
+            self.model.load_state_dict(_under("model", tensors))
+            self.averaged.load_state_dict(_under("averaged", tensors))
+            indices = {int(name.split(".")[1]) for name in tensors if name.startswith("optimizer.")}
+            self._optimizer_state = {i: _under(f"optimizer.{i}", tensors) for i in indices}
+            self.progress = Progress(**json.loads(metadata["progress"]))
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{path} does not fit the run's settings ({error}): the run cannot be resumed; start a new one."
+            ) from None
+
+
+def _named(prefix: str, tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    return ((f"{prefix}.{name}", value) for name, value in tensors.items())
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(f"{prefix}.")}

@@ -1,0 +1,144 @@
+"""What happens between the steps: validation, checkpoints, metrics, previews, and the decision to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from cosdd_zoo.data.pictures import panel
+from cosdd_zoo.training.module import CosddModule
+from cosdd_zoo.training.objective import Losses
+from cosdd_zoo.training.run_folder import RunFolder
+from cosdd_zoo.version import __version__
+
+COLLAPSED_KL = 0.003
+"""Nats per pixel below which the latents say nothing: real posteriors have ten times as much (benchmarks/results)."""
+EVERY = 20
+"""Steps between two rows of metrics.csv."""
+
+
+class Recorder(Callback):
+    """Validates, writes the run folder, and stops the training when it is done, hopeless or interrupted."""
+
+    def __init__(self, folder: RunFolder, facts: dict[str, Any], preview: Tensor, say: Callable[[str], None]) -> None:
+        self.folder, self.facts, self.preview, self.say = folder, facts, preview, say
+        self.validation: Losses | None = None
+        self.stopped_by = ""
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *args: Any) -> None:
+        module: CosddModule = pl_module
+        progress, settings = module.progress, module.config.training
+        if progress.step % EVERY == 0 and module.latest is not None:
+            self._record("train", module, module.latest, trainer)
+        is_last = module.done() >= 1.0 or bool(self.stopped_by)
+        if progress.step % settings.validate_every == 0 or is_last:
+            self._validate(module, trainer)
+        if module.done() >= 1.0:
+            self.stopped_by = self.stopped_by or ("max_time" if progress.step < settings.max_steps else "max_steps")
+        elif module.progress.since_best >= settings.patience:
+            self.stopped_by = "patience"
+        trainer.should_stop = bool(self.stopped_by)
+
+    def _validate(self, module: CosddModule, trainer: lightning.Trainer) -> None:
+        self.validation = module.validate()
+        self._record("validation", module, self.validation, trainer)
+        checkpoint = module.checkpoint(self._facts(module))
+        checkpoint.save(self.folder.last)
+        if module.progress.since_best == 0:
+            checkpoint.save(self.folder.best)
+        module.save_state(self.folder.state)
+        self._draw(module)
+
+    def _facts(self, module: CosddModule) -> dict[str, Any]:
+        assert self.validation is not None
+        p, v = module.progress, self.validation
+        return {
+            **self.facts,
+            "steps": p.step,
+            "minutes": round(p.seconds / 60, 2),
+            "skipped_steps": p.skipped,
+            "validation_loss": float(v.elbo),
+            "validation_kl_per_level": [float(k) for k in v.kl],
+            "validation_signal_error": float(v.signal),
+            "collapsed": is_collapsed(v),
+            "device": str(module.device),
+            "torch": torch.__version__,
+            "cosdd_zoo": __version__,
+        }
+
+    def _record(self, kind: str, module: CosddModule, values: Losses, trainer: lightning.Trainer) -> None:
+        p = module.progress
+        row: dict[str, float | int | str] = {
+            "step": p.step,
+            "seconds": round(p.seconds, 2),
+            "split": kind,
+            "nll": float(values.nll),
+            "kl": float(values.kl.sum()),
+            "signal": float(values.signal),
+            "direct": float(values.direct),
+            "learning_rate": module.config.training.learning_rate * module.rate_factor(),
+            "grad_norm": p.usual_norm,
+            "skipped": p.skipped,
+        }
+        self.folder.append_metrics(row)
+        for logger in trainer.loggers:
+            numbers = {f"{kind}/{k}": v for k, v in row.items() if isinstance(v, float)}
+            logger.log_metrics(numbers, step=p.step)
+
+    @torch.no_grad()
+    def _draw(self, module: CosddModule) -> None:
+        x = self.preview.to(module.device)
+        model = module.averaged
+        origin = [0] * (x.dim() - 2)
+        images = {
+            "noisy": x,
+            "one sample": model.posterior(x, 1, 0, origin).mean,
+            "mean of 16": model.posterior(x, 16, 0, origin).mean,
+        }
+        if model.direct_denoiser is not None:
+            images["direct"] = model.direct(x)
+        planes = {name: _plane(image) for name, image in images.items()}
+        panel(planes, self.folder.previews / f"step_{module.progress.step:06d}.png", overwrite=True)
+
+    @contextmanager
+    def until_signalled(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the training after this step, with everything saved; a second Ctrl-C at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+        def stop(number: int, frame: object) -> None:
+            self.stopped_by = signal.Signals(number).name
+            self.say(f"{self.stopped_by}: stopping after this step, and saving.")
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        for number in before:
+            signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def is_collapsed(values: Losses) -> bool:
+    """Whether the posterior has become the prior, so that the result would be the data's mean."""
+    return float(values.kl.sum()) < COLLAPSED_KL
+
+
+def _plane(image: Tensor) -> np.ndarray[Any, Any]:
+    """The middle plane of the first channel: [1, C, *] -> [Y, X]; a line becomes a band."""
+    plane = image[0, 0].float().cpu().numpy()
+    if plane.ndim == 1:
+        return np.repeat(plane[None], 32, axis=0)
+    return plane if plane.ndim == 2 else plane[len(plane) // 2]

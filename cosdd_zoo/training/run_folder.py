@@ -1,0 +1,66 @@
+"""A run folder: everything one training leaves behind, readable at any moment.
+
+config.yaml         every setting, resolved
+metrics.csv         one row every few steps, one a validation
+best.safetensors    the averaged weights with the lowest validation loss: the model
+last.safetensors    the averaged weights of the last validation
+state.safetensors   what --resume needs: weights, averages, optimiser, counters
+previews/           noisy, one sample, mean (and direct) of one crop, as training goes
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from cosdd_zoo.config import RunConfig, read_yaml, to_yaml, validated
+from cosdd_zoo.errors import CheckpointError, OutputError
+
+
+class RunFolder:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.metrics_file = path / "metrics.csv"
+        self.best = path / "best.safetensors"
+        self.last = path / "last.safetensors"
+        self.state = path / "state.safetensors"
+        self.previews = path / "previews"
+
+    def create(self, config: RunConfig) -> None:
+        """Make the folder with its config. Raises OutputError when something is there already, or cannot be made."""
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise OutputError(
+                f"{self.path} exists and is not empty: choose another -o, remove it, or continue it with --resume."
+            )
+        try:
+            self.previews.mkdir(parents=True, exist_ok=True)
+            self.config_file.write_text(to_yaml(config))
+        except OSError as error:
+            raise OutputError(
+                f"{self.path} cannot be written ({error.strerror}): free some space, or choose another folder with -o."
+            ) from None
+
+    def read_config(self) -> RunConfig:
+        """The settings of a run. Raises CheckpointError when the folder is none."""
+        if not self.config_file.is_file():
+            raise CheckpointError(f"{self.path} is no run folder: it holds no config.yaml. Give the -o of a training.")
+        return validated(read_yaml(self.config_file))
+
+    def append_metrics(self, row: Mapping[str, float | int | str]) -> None:
+        """Add a row to metrics.csv; columns are those of the first row."""
+        is_new = not self.metrics_file.exists()
+        with self.metrics_file.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if is_new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def forget_after(self, step: int) -> None:
+        """Drop the metrics of steps that a resumed run will take again."""
+        if not self.metrics_file.exists():
+            return
+        header, *rows = self.metrics_file.read_text().splitlines()
+        kept = [row for row in rows if row and int(row.split(",")[0]) <= step]
+        self.metrics_file.write_text("\n".join([header, *kept]) + "\n")

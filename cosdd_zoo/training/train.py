@@ -1,0 +1,268 @@
+"""Training, from images to a run folder.
+
+run = train(["stacks/*.tif"], "runs/actin", preset="tiny", max_time=10)
+run.model                # best.safetensors, for load()
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from cosdd_zoo.config import SPATIAL_AXES, RunConfig, resolve
+from cosdd_zoo.data.arrays import from_array
+from cosdd_zoo.data.crops import Crops, Split, split
+from cosdd_zoo.data.finding import find_images
+from cosdd_zoo.data.images import ImageFile, open_image
+from cosdd_zoo.data.statistics import Statistics, statistics
+from cosdd_zoo.devices import found_device
+from cosdd_zoo.errors import ImageError, OutputError
+from cosdd_zoo.networks.build import Cosdd
+from cosdd_zoo.training.module import CosddModule
+from cosdd_zoo.training.progress import ProgressBar
+from cosdd_zoo.training.recorder import Recorder
+from cosdd_zoo.training.run_folder import RunFolder
+
+PREVIEW_PX = 192
+
+
+class Run(NamedTuple):
+    """A training that has ended."""
+
+    folder: Path
+    config: RunConfig
+    model: Path  # the best checkpoint
+    facts: dict[str, Any]
+    stopped_by: str  # max_steps, max_time, patience, SIGINT or SIGTERM
+
+
+class Prepared(NamedTuple):
+    """What is known before the first step."""
+
+    config: RunConfig
+    images: list[ImageFile]
+    split: Split
+
+
+def train(
+    images: Any,
+    output: str | Path,
+    *,
+    preset: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    tensorboard: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a model on noisy images alone.
+
+    images: paths (files, folders, globs), or an array or xarray.DataArray, or a list of them.
+    output: the run folder; must not exist or be empty, unless `overwrite`.
+    preset: tiny, small, base or large. config: nested settings, as in config.yaml. settings: single ones by name, e.g.
+    max_time=10, noise_axis="y", axes="TYX". Later ones win.
+
+    Raises CosddError subclasses with a sentence each for images, settings or folders that do not work.
+    """
+    prepared = prepare(images, resolve(preset, config, settings))
+    folder = RunFolder(Path(output))
+    if overwrite:
+        _clear(folder)
+    stats = statistics(prepared.images, prepared.split.training, prepared.config)
+    folder.create(prepared.config)
+    return _fit(folder, prepared, stats, tensorboard, quiet, is_resumed=False)
+
+
+def resume(output: str | Path, images: Any = None, *, quiet: bool = False, **settings: Any) -> Run:
+    """Continue a run exactly where its state was saved.
+
+    images: only needed when the run was trained on arrays. settings: max_steps, max_time or patience may be raised.
+
+    Raises CheckpointError when the folder is no run, OutputError or ImageError as `train` does.
+    """
+    folder = RunFolder(Path(output))
+    config = resolve(None, folder.read_config().model_dump(), settings)
+    sources = images if images is not None else list(config.data.images)
+    if isinstance(sources, list) and not sources:
+        raise ImageError(f"{folder.path} was trained on arrays in memory: give the same arrays again to resume it.")
+    prepared = prepare(sources, config)
+    stats = statistics(prepared.images, prepared.split.training, prepared.config)
+    return _fit(folder, prepared, stats, False, quiet, is_resumed=True)
+
+
+def prepare(images: Any, config: RunConfig) -> Prepared:
+    """Open the images, complete the config by what they are, and split them. Reads headers only."""
+    sources, opened = open_all(images, config.data.axes)
+    channels = sorted({image.n_channels for image in opened})
+    if len(channels) > 1:
+        names = {c: next(i.name for i in opened if i.n_channels == c) for c in channels}
+        found = ", ".join(f"{name} has {c}" for c, name in names.items())
+        raise ImageError(f"The images' channel counts differ: {found}. Train one model for each kind.")
+    network = config.network.model_copy(update={"n_channels": channels[0]})
+    data = config.data.model_copy(update={"images": tuple(sources)})
+    config = config.model_copy(update={"network": network, "data": data})
+    return Prepared(config, opened, split(opened, config))
+
+
+def open_all(images: Any, axes: str | None) -> tuple[list[str], list[ImageFile]]:
+    """The sources as absolute paths (none for arrays), and the opened images."""
+    given = list(images) if isinstance(images, (list, tuple)) else [images]
+    paths = [g for g in given if isinstance(g, (str, Path))]
+    arrays = [from_array(g, axes) for g in given if not isinstance(g, (str, Path))]
+    opened = [open_image(path, axes) for path in find_images(paths)] if paths else []
+    sources = [str(Path(p).absolute()) for p in paths]
+    return sources, opened + arrays
+
+
+def estimate(config: RunConfig) -> dict[str, float]:
+    """Parameters of each network, and a rough figure of the memory of a training step, in GiB."""
+    from cosdd_zoo.scaling import Scaling
+
+    one = [1.0] * config.network.n_channels
+    model = Cosdd(config.network, Scaling(one, one, one, one, one, one), True)
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    crop = config.training.crop_px ** min(config.network.n_dims, 2)
+    crop *= config.training.crop_depth_px if config.network.n_dims == 3 else 1
+    # activations kept for the backward pass, as measured for tiny, small and large: about 60 maps at full resolution
+    maps = config.network.n_features * (60 if config.network.full_resolution_blocks else 25)
+    maps += config.network.n_channels * config.network.ar_features * 3 * config.network.ar_blocks
+    size = 4 if accelerator(config)[1] == "32-true" else 3
+    bytes_ = config.training.batch_size * crop * maps * size + 16 * sum(counts.values())
+    return {**{k: v for k, v in counts.items() if v}, "memory_gib": bytes_ / 2**30}
+
+
+def accelerator(config: RunConfig) -> tuple[str, Any]:
+    """Lightning's accelerator and precision. Raises ConfigError when the device asked for is not there."""
+    device = found_device(config.training.device)
+    wants_bf16 = {"auto": device == "cuda", "bfloat16": True, "float32": False}[config.training.precision]
+    return device, "bf16-mixed" if wants_bf16 else "32-true"
+
+
+def _fit(
+    folder: RunFolder, prepared: Prepared, stats: Statistics, tensorboard: bool, quiet: bool, is_resumed: bool
+) -> Run:
+    config, images, parts = prepared
+    module = CosddModule(config, stats, _validation_crops(images, parts, config))
+    if is_resumed:
+        module.load_state(folder.state)
+        folder.forget_after(module.progress.step)
+    crops = Crops(images, parts.training, config, stats.brightness)
+    say = Console(stderr=True, quiet=quiet).print
+    recorder = Recorder(folder, _facts(images, parts, stats), _preview(images, config), say)
+    loader: DataLoader[Any] = DataLoader(
+        crops,  # type: ignore[arg-type]  # random access is all that is needed of it
+        batch_size=config.training.batch_size * config.training.accumulate,
+        sampler=_Upcoming(module),
+        num_workers=config.training.n_workers,
+        persistent_workers=config.training.n_workers > 0,
+    )
+    with _quiet_lightning(), recorder.until_signalled():
+        trainer = _trainer(config, folder, [recorder, ProgressBar(quiet)], tensorboard)
+        trainer.fit(module, loader)
+    best = folder.best if folder.best.exists() else folder.last
+    facts = recorder.facts if recorder.validation is None else recorder._facts(module)
+    return Run(folder.path, config, best, facts, recorder.stopped_by)
+
+
+class _Upcoming(Sampler[int]):
+    """The indices of the crops from the next step on, without end."""
+
+    def __init__(self, module: CosddModule) -> None:
+        self.module = module
+
+    def __iter__(self) -> Iterator[int]:
+        settings = self.module.config.training
+        index = self.module.progress.step * settings.batch_size * settings.accumulate
+        while True:
+            yield index
+            index += 1
+
+
+def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[Any], tensorboard: bool) -> lightning.Trainer:
+    device, precision = accelerator(config)
+    logger: Any = False
+    if tensorboard:
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        logger = TensorBoardLogger(folder.path, name="tensorboard", version="")
+    return lightning.Trainer(
+        accelerator=device,
+        devices=1,
+        precision=precision,
+        max_epochs=1,
+        logger=logger,
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def _validation_crops(images: Sequence[ImageFile], parts: Split, config: RunConfig) -> Tensor:
+    crops = Crops(images, parts.validation, config, stream=1)
+    return torch.from_numpy(np.stack([crops[i] for i in range(config.training.validation_crops)]))
+
+
+def _preview(images: Sequence[ImageFile], config: RunConfig) -> Tensor:
+    """The middle of the first item: [1, C, *]."""
+    n_dims = config.network.n_dims
+    shape = images[0].item_shape(n_dims)[1:]
+    size = tuple(min(n, PREVIEW_PX if a != "z" else 16) for a, n in zip(SPATIAL_AXES[n_dims], shape, strict=True))
+    start = tuple((n - s) // 2 for n, s in zip(shape, size, strict=True))
+    return torch.from_numpy(images[0].read_crop(0, n_dims, start, size).astype(np.float32))[None]
+
+
+def _facts(images: Sequence[ImageFile], parts: Split, stats: Statistics) -> dict[str, Any]:
+    return {
+        "images": [image.name for image in images[:20]],
+        "n_images": len(images),
+        "dtype": str(images[0].dtype),
+        "n_training_regions": len(parts.training),
+        "n_validation_regions": len(parts.validation),
+        "quantisation_step": stats.step,
+    }
+
+
+def _clear(folder: RunFolder) -> None:
+    """Remove what an earlier run left, and nothing that is not a run's."""
+    if not folder.path.exists():
+        return
+    if any(folder.path.iterdir()) and not folder.config_file.is_file():
+        raise OutputError(f"{folder.path} is not empty and no run folder: it is not overwritten. Choose another -o.")
+    known: Iterable[Path] = [
+        folder.config_file,
+        folder.metrics_file,
+        folder.best,
+        folder.last,
+        folder.state,
+        *folder.previews.glob("*.png"),
+    ]
+    for path in known:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Lightning's advice on loaders and devices is for its own users, not for ours."""
+    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
