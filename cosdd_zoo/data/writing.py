@@ -105,8 +105,8 @@ def _plan(like: ImageFile, dtype: np.dtype[Any], n_channels: int) -> _Plan:
     colour_lost = "S" in axes and n_channels != like.n_channels
     if (kind == "imagej" and str(dtype) not in _IMAGEJ_DTYPES) or (kind == "ome" and str(dtype) not in _OME_DTYPES):
         kind = "plain"
-    # ImageJ has colour in 8 bits only, and tifffile cannot lay out a hyperstack that is one pixel wide
-    if colour_lost or (kind == "imagej" and (layout.length("X") == 1 or ("S" in axes and dtype != np.uint8))):
+    # ImageJ has colour in 8 bits only; tifffile lays out neither kind when it is one pixel wide
+    if colour_lost or layout.length("X") == 1 or (kind == "imagej" and "S" in axes and dtype != np.uint8):
         kind = "plain"
     if colour_lost:
         axes = axes.replace("S", "C")
