@@ -85,7 +85,7 @@ def write_tiff(
     Raises OutputError if the file is there already, or cannot be written whole; nothing half-written stays.
     """
     path = Path(path)
-    plan = _plan(like, np.dtype(dtype or like.dtype), n_channels or like.n_channels)
+    plan = _plan(like, np.dtype(like.dtype if dtype is None else dtype), n_channels or like.n_channels)
     with beside(path, overwrite) as part:
         offset = _lay_out(part, plan, like)
         n_saturated = _fill(part, offset, plan, items, n_dims)
