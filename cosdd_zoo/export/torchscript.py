@@ -9,12 +9,15 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from cosdd_zoo.inference.tiling import n_windows, window
 from cosdd_zoo.networks.build import Cosdd
+
+ScriptModule: TypeAlias = torch.jit.ScriptModule
 
 
 class Portable(Cosdd):

@@ -1,0 +1,235 @@
+"""Model cards: Markdown with YAML front matter, the only source of a package's words.
+
+---
+name: ...                      who, what, how to cite, under which licence
+---
+prose, with {{figure}} placeholders and a Validation section         becomes the package's README.md
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from cosdd_zoo.config import Settings
+from cosdd_zoo.errors import ConfigError
+
+NAME_RULE = r"[A-Za-z0-9_+\- ()]{5,128}"
+VALIDATION_HEADING = re.compile(r"^#{1,6} .*Validation.*$", re.MULTILINE)
+_PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+_UNFILLED = re.compile(r"^<.*>$", re.DOTALL)
+_WORDS = {"psnr": "PSNR", "ssim": "SSIM", "db": "(dB)", "px": "(px)", "ms": "(ms)", "mb": "(MB)"}
+
+Figures = Mapping[str, float | str]
+"""Measured figures by name, e.g. {"psnr_noisy_db": 20.1}; names are words joined by underscores, the unit last."""
+
+
+class Author(Settings):
+    name: str = Field(min_length=2, pattern=r"^[^/\\]+$")
+    """First and last name."""
+    affiliation: str = ""
+    """Institute or company."""
+    orcid: str = Field("", pattern=r"^$|^\d{4}-\d{4}-\d{4}-\d{3}[\dX]$")
+    """ORCID iD, 0000-0000-0000-0000."""
+    github_user: str = ""
+    """GitHub account."""
+
+
+class Maintainer(Settings):
+    github_user: str = Field(min_length=1)
+    """GitHub account, which the zoo asks for reviews."""
+    name: str = ""
+    """First and last name."""
+
+
+class Citation(Settings):
+    text: str = Field(min_length=3)
+    """What is cited, in words."""
+    doi: str = Field("", pattern=r"^$|^10\.\d{4,}\S+$")
+    """Digital object identifier, 10.xxxx/..."""
+    url: str = Field("", pattern=r"^$|^https?://\S+$")
+    """Web address."""
+
+    @model_validator(mode="after")
+    def _can_be_found(self) -> Citation:
+        if not (self.doi or self.url):
+            raise ValueError(f"the citation {self.text!r} has neither doi nor url: give one of them")
+        return self
+
+
+class TrainingData(Settings):
+    text: str = Field(min_length=3)
+    """What the model was trained on: specimen, microscope, noise, where to get it."""
+    id: str = ""
+    """Identifier of the data set in the zoo, if it is there."""
+
+
+class Card(Settings):
+    """A model card; `prose` is the Markdown behind the front matter."""
+
+    name: str = Field(pattern=f"^{NAME_RULE}$")
+    """5 to 128 letters, digits, spaces and _ + - ( )."""
+    description: str = Field(min_length=10, max_length=512)
+    """One or two sentences: what the model does, for which images."""
+    authors: tuple[Author, ...] = Field(min_length=1)
+    """Who made the model."""
+    maintainers: tuple[Maintainer, ...] = ()
+    """Who answers questions about it; not needed when an author has a github_user."""
+    cite: tuple[Citation, ...] = Field(min_length=1)
+    """What users of the model should cite."""
+    license: str
+    """SPDX identifier, e.g. CC-BY-4.0 or MIT."""
+    tags: tuple[str, ...] = Field(min_length=1)
+    """Words that the zoo's search finds the model by."""
+    training_data: TrainingData
+    """What the model was trained on."""
+    nickname: str = Field("", pattern=r"^$|^[a-z0-9][a-z0-9-]*$")
+    """Short name in lower case with hyphens; by default made from the name."""
+    prose: str = ""
+
+    @field_validator("license")
+    @classmethod
+    def _is_spdx(cls, value: str) -> str:
+        known = spdx_licenses()
+        if value not in known:
+            raise ValueError(f"{value!r} is no SPDX license identifier: {_nearest(value, known)}")
+        return value
+
+    @field_validator("prose")
+    @classmethod
+    def _has_validation(cls, value: str) -> str:
+        if not VALIDATION_HEADING.search(value):
+            raise ValueError("the text has no `## Validation` heading: add one, with how the model was tested under it")
+        return value
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Card:
+        if not (self.maintainers or any(a.github_user for a in self.authors)):
+            raise ValueError("nobody has a github_user: the zoo wants one, of an author or under maintainers")
+        return self
+
+    @property
+    def short_name(self) -> str:
+        """The nickname, or the name in lower case with hyphens."""
+        return self.nickname or re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+
+
+@cache
+def spdx_licenses() -> tuple[str, ...]:
+    """All SPDX license identifiers that are not deprecated."""
+    from bioimageio.spec.generic.v0_3 import LicenseId
+
+    return tuple(LicenseId.root_model.model_json_schema()["enum"])
+
+
+def read_card(path: str | Path) -> Card:
+    """A card from its file. Raises ConfigError with a sentence for each thing that is missing or wrong."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The model card {path} cannot be read ({error}): give a Markdown file.") from None
+    values, prose = _split(text, path)
+    _refuse_unfilled(values, path)
+    try:
+        return Card.model_validate({**values, "prose": prose})
+    except ValidationError as error:
+        sentences = " ".join(_sentence(dict(e)) for e in error.errors())
+        raise ConfigError(f"The model card {path.name} cannot be used. {sentences}") from None
+
+
+def fill(card: Card, figures: Figures | None = None) -> str:
+    """The package's README.md: the prose with figures in their places and as a table under Validation, and the
+    front matter's facts as sentences. A placeholder without a figure becomes "not measured".
+    """
+    figures = figures or {}
+    prose = _PLACEHOLDER.sub(lambda m: _number(figures[m[1]]) if m[1] in figures else "not measured", card.prose)
+    heading = VALIDATION_HEADING.search(prose)
+    at = heading.end() if heading else len(prose)
+    body = f"{prose[:at]}\n\n{_table(figures)}\n\n{prose[at:].lstrip()}"
+    return f"# {card.name}\n\n{card.description}\n\n{body.strip()}\n\n{_facts(card)}"
+
+
+def _split(text: str, path: Path) -> tuple[dict[str, Any], str]:
+    parts = re.split(r"^---[ \t]*$", text, maxsplit=2, flags=re.MULTILINE)
+    if len(parts) < 3 or parts[0].strip():
+        raise ConfigError(
+            f"The model card {path.name} does not begin with settings between two lines `---`: "
+            f"start from model_cards/TEMPLATE.md."
+        )
+    try:
+        values = yaml.safe_load(parts[1])
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"The settings of the model card {path.name} are not YAML ({reason}): mend them.") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"The settings of the model card {path.name} are not `key: value` lines: see the template.")
+    return values, parts[2].strip() + "\n"
+
+
+def _refuse_unfilled(values: object, path: Path, place: str = "") -> None:
+    if isinstance(values, str) and _UNFILLED.match(values):
+        raise ConfigError(f"{place} of the model card {path.name} still says {values!r}: fill it in.")
+    children = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    for key, child in children:
+        _refuse_unfilled(child, path, f"{place}.{key}".removeprefix("."))
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    place, kind = ".".join(str(p) for p in error["loc"]), error["type"]
+    if kind == "extra_forbidden":
+        return f"There is no field {place!r}: {_nearest(str(error['loc'][-1]), _fields(error['loc'][:-1]))}."
+    if kind == "missing":
+        return f"{place} is missing: add it."
+    if kind == "value_error":
+        return f"{place or 'Contact'}: {error['msg'].removeprefix('Value error, ')}."
+    rule = " It is 5 to 128 letters, digits, spaces and _ + - ( )." if place == "name" else ""
+    return f"{place} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}.{rule}"
+
+
+def _fields(place: tuple[str | int, ...]) -> list[str]:
+    owners: dict[str, type[Settings]] = {
+        "authors": Author,
+        "maintainers": Maintainer,
+        "cite": Citation,
+        "training_data": TrainingData,
+    }
+    owner = owners.get(str(place[0]), Card) if place else Card
+    return [name for name in owner.model_fields if name != "prose"]
+
+
+def _nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    listed = ", ".join(known) if len(known) < 20 else "those of https://spdx.org/licenses"
+    return f"did you mean {close[0]!r}" if close else f"known are {listed}"
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def _label(name: str) -> str:
+    return " ".join(_WORDS.get(word, word) for word in name.split("_"))
+
+
+def _table(figures: Figures) -> str:
+    if not figures:
+        return "No figures were measured when this package was made."
+    rows = [f"| {_label(name)} | {_number(value)} |" for name, value in figures.items()]
+    return "\n".join(["| measured | figure |", "|---|---|", *rows])
+
+
+def _facts(card: Card) -> str:
+    authors = ", ".join(f"{a.name} ({a.affiliation})" if a.affiliation else a.name for a in card.authors)
+    cited = "\n".join(f"- {c.text} {f'https://doi.org/{c.doi}' if c.doi else c.url}" for c in card.cite)
+    return (
+        f"## Training data\n\n{card.training_data.text.strip()}\n\n"
+        f"## Credits\n\nMade by {authors}. License: {card.license}. Please cite:\n\n{cited}\n"
+    )

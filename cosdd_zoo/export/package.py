@@ -1,0 +1,235 @@
+"""Writes a package, and reads one back. A package appears under its name only after it has passed its own check.
+
+Letters: B batch, C channels, * spatial axes (z,) y, x.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import tifffile
+import torch
+
+from cosdd_zoo.data.beside import beside
+from cosdd_zoo.data.pictures import cover
+from cosdd_zoo.errors import PackageError
+from cosdd_zoo.export.archive import MAX_TEXT_BYTES, open_archive
+from cosdd_zoo.export.card import Card, Figures, fill
+from cosdd_zoo.export.check import CheckReport, check
+from cosdd_zoo.export.rdf import WEIGHTS, Interface, Tolerance, ZScore, description, interface, processing_of, to_yaml
+from cosdd_zoo.export.rules import Package, axes_are_batch_channel_space, one_input_and_one_output
+from cosdd_zoo.export.running import Array, loaded, run_graph
+from cosdd_zoo.export.torchscript import load_script
+
+if TYPE_CHECKING:
+    from cosdd_zoo.export.torchscript import ScriptModule
+
+CONFIG = "config.yaml"
+_TEST_PX = {"z": 16, "y": 128, "x": 128}
+_DATE = (1980, 1, 1, 0, 0, 0)  # the same content makes the same zip
+
+
+class PackageReport(NamedTuple):
+    path: Path
+    n_bytes: int
+    check: CheckReport
+
+
+class PackageContents(NamedTuple):
+    """A package of ours, read without running anything but the TorchScript loader."""
+
+    path: Path
+    rdf: dict[str, Any]
+    module: ScriptModule  # on the CPU
+    input_channels: tuple[str, ...]
+    output_channels: tuple[str, ...]
+    n_dims: int
+    processing: ZScore | None
+    config_text: str  # the run's config.yaml, empty where there is none
+
+    @property
+    def uncertainty(self) -> bool:
+        """Whether standard deviations follow the denoised channels."""
+        return len(self.output_channels) == 2 * len(self.input_channels)
+
+    def __call__(self, x: Array) -> Array:
+        """x [B, C, *], raw grey values -> [B, C', *], by the graph and the processing that the description asks for."""
+        return run_graph(self.module, x, self.processing)
+
+
+def write_package(
+    module: ScriptModule,
+    path: str | Path,
+    card: Card,
+    sample: np.ndarray[Any, np.dtype[Any]],
+    halo_px: Sequence[int],
+    *,
+    channel_names: Sequence[str] = (),
+    uncertainty: bool = False,
+    processing: ZScore | None = None,
+    figures: Figures | None = None,
+    config_text: str = "",
+    overwrite: bool = False,
+) -> PackageReport:
+    """A scripted module as a package of the BioImage Model Zoo.
+
+    sample: an image of the kind that the model is for, [C, *], raw grey values; its middle becomes the test input.
+    halo_px: along *. channel_names: by default `intensity`, or channel1, channel2 ... processing: z-scores outside of
+    the graph, whose module then takes and returns z-scored values. config_text: travels along as config.yaml.
+
+    Raises OutputError if the file is there already or cannot be written, and PackageError if the package would not
+    pass `check`; no file is left then.
+    """
+    names = channel_names or default_channel_names(len(sample))
+    io = interface(names, halo_px, uncertainty)
+    with beside(Path(path), overwrite) as part:
+        _write_zip(part, _contents(module, card, io, cropped(sample, io), processing, figures or {}, config_text))
+        report = _passed(check(part), Path(path))
+        n_bytes = part.stat().st_size
+    return PackageReport(Path(path), n_bytes, report)
+
+
+def read_package(path: str | Path) -> PackageContents:
+    """A package's model. Raises PackageError when it is damaged, unsafe, or not made for one image in and one out."""
+    path = Path(path)
+    with open_archive(path) as archive:
+        package = Package(archive, archive.description())
+        problems = [*one_input_and_one_output(package), *axes_are_batch_channel_space(package)]
+        if problems:
+            raise PackageError(f"{path.name} is not a denoiser that can be run here: {'; '.join(problems)}.")
+        try:
+            return _read(package)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise PackageError(f"{path.name} has an incomplete description ({error!r}): export it again.") from None
+
+
+def default_channel_names(n_channels: int) -> list[str]:
+    return ["intensity"] if n_channels == 1 else [f"channel{i}" for i in range(1, n_channels + 1)]
+
+
+def cropped(sample: np.ndarray[Any, np.dtype[Any]], io: Interface) -> Array:
+    """The middle of a sample [C, *] as test input [1, C, *], mirrored where it is below the least size."""
+    if len(sample) != len(io.input_channels) or sample.ndim != 1 + len(io.axes):
+        raise PackageError(
+            f"The sample image has the shape {sample.shape}; expected {len(io.input_channels)} channels and the axes "
+            f"{', '.join(io.axes)}. Give an image of the kind that the model was trained on."
+        )
+    x = sample.astype(np.float32)
+    for axis, (name, least) in enumerate(zip(io.axes, io.min_px, strict=True), 1):
+        x = _middle(x, axis, max(least, min(_TEST_PX[name], x.shape[axis])))
+    return np.ascontiguousarray(x[np.newaxis])
+
+
+def _middle(x: Array, axis: int, length: int) -> Array:
+    missing = max(length - x.shape[axis], 0)
+    pad = [(0, 0)] * x.ndim
+    pad[axis] = (missing // 2, missing - missing // 2)
+    padded = np.pad(x, pad, mode="symmetric")
+    start = (padded.shape[axis] - length) // 2
+    return padded.take(range(start, start + length), axis=axis)
+
+
+def _contents(
+    module: ScriptModule,
+    card: Card,
+    io: Interface,
+    x: Array,
+    processing: ZScore | None,
+    figures: Figures,
+    config_text: str,
+) -> dict[str, bytes]:
+    """All files of the package by name. The test output comes from the weights as they were saved and loaded again."""
+    weights = bytes(module.save_to_buffer())
+    y = run_graph(load_script(weights), x, processing)
+    _check_output(y, x, io)
+    files = {
+        WEIGHTS: weights,
+        "test_input.npy": _npy(x),
+        "test_output.npy": _npy(y),
+        "sample_input.tif": _tiff(x[0]),
+        "sample_output.tif": _tiff(y[0]),
+        "README.md": fill(card, figures).encode(),
+        "cover.png": _cover(x[0], y[0]),
+        **({CONFIG: config_text.encode()} if config_text else {}),
+    }
+    sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    rdf = description(card, io, sha256, _tolerance(y), torch.__version__.partition("+")[0], processing)
+    return {"rdf.yaml": to_yaml(rdf).encode(), **files}
+
+
+def _check_output(y: Array, x: Array, io: Interface) -> None:
+    expected = (1, len(io.output_channels), *x.shape[2:])
+    if y.shape != expected:
+        raise PackageError(
+            f"The model makes the shape {y.shape} from {x.shape}; expected {expected}: it was not packed."
+        )
+    if not np.isfinite(y).all():
+        raise PackageError("The model makes values that are not finite from the sample image, so it was not packed.")
+
+
+def _tolerance(y: Array) -> Tolerance:
+    """1e-4 of the image's standard deviation: beyond rounding, below anything that is seen.
+
+    bioimageio.spec refuses more than 1 % of the largest value.
+    """
+    absolute = min(1e-4 * float(y[:, 0].std()), 5e-3 * float(y.max()))
+    return Tolerance(1e-3, float(f"{max(absolute, 0.0):.2g}"))
+
+
+def _npy(array: Array) -> bytes:
+    buffer = BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def _tiff(image: Array) -> bytes:
+    """[C, *] as ImageJ opens it."""
+    axes = "CYX" if image.ndim == 3 else "ZCYX"
+    buffer = BytesIO()
+    tifffile.imwrite(buffer, image if image.ndim == 3 else image.swapaxes(0, 1), imagej=True, metadata={"axes": axes})
+    return buffer.getvalue()
+
+
+def _cover(x: Array, y: Array) -> bytes:
+    """The first channel, of a volume the middle plane: noisy and denoised."""
+    noisy, denoised = (image[0] if image.ndim == 3 else image[0, image.shape[1] // 2] for image in (x, y))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cover.png"
+        cover(noisy, denoised, path)
+        return path.read_bytes()
+
+
+def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in contents.items():
+            info = zipfile.ZipInfo(name, _DATE)
+            info.external_attr = 0o644 << 16
+            file.writestr(info, data, zipfile.ZIP_DEFLATED)
+
+
+def _passed(report: CheckReport, path: Path) -> CheckReport:
+    if not report.passed:
+        reasons = "; ".join(f"{rule.name}: {rule.detail}" for rule in report.failures)
+        raise PackageError(f"{path.name} was not written, since it would fail its check ({reasons}).")
+    return report._replace(path=path)
+
+
+def _read(package: Package) -> PackageContents:
+    names = package.archive.names
+    channels = [tuple(package.axes(side)[1]["channel_names"]) for side in ("inputs", "outputs")]
+    config = package.archive.read(CONFIG, MAX_TEXT_BYTES).decode() if CONFIG in names else ""
+    try:
+        module = loaded(package)
+    except PackageError as error:
+        raise PackageError(f"{package.archive.path.name}: {error}.") from None
+    n_dims = len(package.space("inputs"))
+    return PackageContents(
+        package.archive.path, package.rdf, module, channels[0], channels[1], n_dims, processing_of(package.rdf), config
+    )
