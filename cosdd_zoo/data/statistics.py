@@ -102,7 +102,7 @@ def _softness(line: NoiseLine) -> float:
     """v / g; where the noise does not grow with the signal so large that the transform is a straight line."""
     if line.floor <= 0:
         return 1.0
-    return line.floor / max(line.gain, 1e-6 * np.sqrt(line.floor))
+    return float(line.floor / max(line.gain, 1e-6 * np.sqrt(line.floor)))
 
 
 def _stabilised(x: Floats, pedestal: float, softness: float) -> Floats:

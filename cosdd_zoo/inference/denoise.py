@@ -212,7 +212,8 @@ class Denoiser:
             outer = (slice(None), *(slice(b[2], b[3]) for b in bounds))
             part = torch.from_numpy(x[outer].astype(np.float32))[None].to(self.device)
             y = compute(part, [b[2] for b in bounds], 1.0 / n)
-            cut = y[(0, slice(None), *(slice(b[0] - b[2], b[1] - b[2]) for b in bounds))].cpu().numpy()
+            inside = (0, slice(None), *(slice(b[0] - b[2], b[1] - b[2]) for b in bounds))
+            cut = y.cpu().numpy()[inside]
             if whole is None:
                 whole = np.empty((len(cut), *size), np.float32)
             whole[(slice(None), *(slice(b[0], b[1]) for b in bounds))] = cut

@@ -106,7 +106,7 @@ class ARDecoder(nn.Module):
         h = self.first(to_lines(x), code_lines)
         for block in self.blocks:
             h = h + block(h, code_lines)
-        return mixture(from_lines(self.to_mixture(h), x.shape), self.n_channels, self.n_mixture, self.min_scale)
+        return mixture(from_lines(self.to_mixture(h), list(x.shape)), self.n_channels, self.n_mixture, self.min_scale)
 
 
 def to_lines(x: Tensor) -> Tensor:

@@ -5,11 +5,13 @@ No layer looks at the batch or at the whole image for its statistics: a pixel's 
 alone, so that a tile with enough halo gives what the whole image gives.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CONVS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+CONVS: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 def conv(n_dims: int, n_in: int, n_out: int, kernel: int = 3, stride: tuple[int, ...] | int = 1) -> nn.Module:

@@ -107,7 +107,7 @@ class Recorder(Callback):
         if model.direct_denoiser is not None:
             images["direct"] = model.direct(x)
         planes = {name: _plane(image) for name, image in images.items()}
-        panel(planes, self.folder.previews / f"step_{module.progress.step:06d}.png", overwrite=True)
+        panel(planes, self.folder.previews / f"step_{module.progress.step:06d}.png")
 
     @contextmanager
     def until_signalled(self) -> Iterator[None]:

@@ -1,0 +1,269 @@
+"""The command line: parse, call one function, print. Results go to stdout, progress and warnings to stderr.
+
+torch is imported inside the commands, so that `cosdd-zoo --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Optional, get_args
+
+import typer
+from pydantic.fields import FieldInfo
+
+from cosdd_zoo.config import PRESETS, DataConfig, NetworkConfig, TrainingConfig, read_yaml, resolve, to_yaml
+from cosdd_zoo.errors import ConfigError, CosddError, OutputError
+from cosdd_zoo.version import __version__
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Denoise microscopy images whose noise is correlated along rows or columns, trained on nothing but them.",
+)
+
+NOT_FLAGS = {"n_channels", "downsample", "images"}
+"""Settings that come from the images, or that only a YAML file can hold."""
+
+Images = Annotated[list[str], typer.Argument(help="Noisy images: files, folders or globs (TIFF, NPY, PNG).")]
+Model = Annotated[Path, typer.Argument(help="A run folder, a checkpoint (.safetensors) or a package (.zip).")]
+Axes = Annotated[Optional[str], typer.Option(help="Axes of the files, letters of STCZYX; by default their metadata.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
+
+
+def main() -> None:
+    """Run the command line; a CosddError is one red line and exit code 1."""
+    debug = "--debug" in sys.argv
+    sys.argv = [a for a in sys.argv if a != "--debug"]
+    try:
+        app()
+    except CosddError as error:
+        if debug:
+            raise
+        typer.secho(str(error), fg="red", err=True)
+        raise SystemExit(1) from None
+
+
+@app.callback()
+def common(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False) -> None:
+    pass
+
+
+def train(
+    images: list[str], output: Path | None, resume: Path | None, preset: str | None, config: Path | None, **rest: Any
+) -> None:
+    """Train a model on noisy images alone: a run folder with config, metrics, previews and checkpoints."""
+    dry_run, overwrite = rest.pop("dry_run"), rest.pop("overwrite")
+    tensorboard, quiet = rest.pop("tensorboard"), rest.pop("quiet")
+    settings = {name: value for name, value in rest.items() if value is not None}
+    if dry_run:
+        _dry_run(images, resolve(preset, read_yaml(config) if config else None, settings))
+        return
+    from cosdd_zoo import api
+
+    if resume is not None:
+        run = api.resume(resume, images or None, quiet=quiet, **settings)
+    elif output is None or not images:
+        missing = "-o RUN" if images else "IMAGES"
+        raise ConfigError(f"{missing} is missing: cosdd-zoo train IMAGES... -o RUN, or cosdd-zoo train --resume RUN.")
+    else:
+        file = read_yaml(config) if config else None
+        run = api.train(
+            images, output, preset=preset, config=file, overwrite=overwrite, tensorboard=tensorboard, quiet=quiet,
+            **settings,
+        )  # fmt: skip
+    facts = run.facts
+    typer.echo(f"{run.model}  ({facts['steps']} steps, {facts['minutes']} min, stopped by {run.stopped_by})")
+    if facts["skipped_steps"]:
+        typer.echo(f"{facts['skipped_steps']} steps with exploded or undefined gradients were skipped.", err=True)
+    for sentence in api.warnings_of(facts):
+        typer.secho(sentence, fg="yellow", err=True)
+    if run.stopped_by in ("SIGINT", "SIGTERM"):
+        typer.echo(f"Interrupted. Continue with: cosdd-zoo train --resume {run.folder}", err=True)
+
+
+def _dry_run(images: list[str], config: Any) -> None:
+    from cosdd_zoo.training.train import estimate, prepare
+
+    config = prepare(images, config).config if images else config
+    figures = estimate(config)
+    memory = figures.pop("memory_gib")
+    typer.echo(to_yaml(config))
+    counts = ", ".join(f"{name} {int(n):,}" for name, n in figures.items())
+    typer.echo(f"# parameters: {counts}\n# memory of a training step: about {memory:.1f} GiB")
+
+
+def _setting(name: str, field: FieldInfo) -> inspect.Parameter:
+    """One command-line option for one field of the schema."""
+    kinds = [a for a in (get_args(field.annotation) or (field.annotation,)) if isinstance(a, type)]
+    kind: Any = next((k for k in (bool, float, int) if k in kinds), str)
+    kind = type(get_args(field.annotation)[0]) if not kinds else kind
+    choices = [str(a) for a in get_args(field.annotation) if isinstance(a, (str, int))]
+    text = f"{field.description}" + (f" ({', '.join(choices)})" if choices else "")
+    option = typer.Option(help=text, show_default=False)
+    annotation = Annotated[Optional[kind], option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _train_signature() -> inspect.Signature:
+    """The signature of `train` with every setting of the schema as an option."""
+    own: dict[str, tuple[Any, Any]] = {
+        "images": (Annotated[Optional[list[str]], typer.Argument(help="Noisy images: files, folders or globs.")], None),
+        "output": (Annotated[Optional[Path], typer.Option("--output", "-o", help="The run folder to make.")], None),
+        "resume": (Annotated[Optional[Path], typer.Option(help="Continue this run exactly.")], None),
+        "preset": (Annotated[Optional[str], typer.Option(help=f"{', '.join(PRESETS)}; tiny by default.")], None),
+        "config": (Annotated[Optional[Path], typer.Option(help="Settings in YAML, as --dry-run prints them.")], None),
+        "dry_run": (Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings and sizes.")], False),
+        "overwrite": (Overwrite, False),
+        "tensorboard": (Annotated[bool, typer.Option("--tensorboard", help="Also log to TensorBoard.")], False),
+        "quiet": (Quiet, False),
+    }
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in own.items()
+    ]
+    for section in (NetworkConfig, TrainingConfig, DataConfig):
+        parameters += [_setting(n, f) for n, f in section.model_fields.items() if n not in NOT_FLAGS]
+    return inspect.Signature(parameters)
+
+
+def _with_signature(function: Callable[..., None], signature: inspect.Signature) -> Callable[..., None]:
+    def command(**values: Any) -> None:
+        values["images"] = values["images"] or []
+        function(**values)
+
+    command.__doc__ = function.__doc__
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()}
+    return command
+
+
+app.command("train")(_with_signature(train, _train_signature()))
+
+
+@app.command()
+def denoise(
+    model: Model,
+    images: Images,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the denoised TIFFs.")],
+    samples: Annotated[Optional[int], typer.Option(min=1, help="Posterior samples; 100 on a GPU, 32 on a CPU.")] = None,
+    direct: Annotated[bool, typer.Option("--direct", help="Use the direct denoiser: one pass.")] = False,
+    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write NAME_std.tif.")] = False,
+    float32: Annotated[bool, typer.Option("--float32", help="Write float32 rather than the input's dtype.")] = False,
+    axes: Axes = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the posterior samples.")] = 0,
+    tile_px: Annotated[Optional[int], typer.Option(min=1, help="Side of the windows of large images.")] = None,
+    halo_px: Annotated[Optional[int], typer.Option(min=0, help="Context around the windows.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Denoise images: TIFFs under the same names, with the same axes, pixel size and dtype."""
+    from cosdd_zoo import api
+    from cosdd_zoo.inference.progress import steps
+
+    denoiser = api.load(model, device)
+    opened = api.open_images(images, axes)
+    _make_folder(output)
+    count = samples or denoiser.default_samples
+    how = "direct denoiser" if direct else f"mean of {count} samples"
+    with steps("denoise", len(opened), quiet) as advance:
+        for image in opened:
+            saved = denoiser.denoise_file(
+                image, output, count, direct=direct, uncertainty=uncertainty, float32=float32, seed=seed,
+                tile_px=tile_px, halo_px=halo_px, overwrite=overwrite, advance=advance,
+            )  # fmt: skip
+            clipped = f", {saved.n_saturated} of {saved.n_pixels} pixels saturated" if saved.n_saturated else ""
+            typer.echo(f"{saved.path}  ({how} on {denoiser.device.type}{clipped})")
+            if saved.std_path:
+                typer.echo(f"{saved.std_path}  (posterior standard deviation)")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder or a checkpoint (.safetensors).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The package to write, ending in .zip.")],
+    card: Annotated[Path, typer.Option(help="The model card: model_cards/NAME.md.")],
+    samples: Annotated[Optional[int], typer.Option(min=1, help="Posterior samples that the package averages.")] = None,
+    direct: Annotated[bool, typer.Option("--direct", help="Export the direct denoiser: one pass.")] = False,
+    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Standard deviation as further channels.")] = False,
+    processing: Annotated[str, typer.Option(help="graph (statistics inside) or rdf (explicit).")] = "graph",
+    sample: Annotated[Optional[Path], typer.Option(help="Image for test and cover; by default a training image.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Export a model to one zip for Fiji, ilastik, QuPath and bioimageio.core, and test it."""
+    from cosdd_zoo import api
+
+    report = api.export(
+        run, output, card=card, n_samples=samples, direct=direct, uncertainty=uncertainty, processing=processing,
+        sample=sample, overwrite=overwrite,
+    )  # fmt: skip
+    typer.echo(f"{report.path}  ({report.path.stat().st_size / 1e6:.1f} MB, bioimageio.core: {report.status})")
+
+
+@app.command()
+def check(
+    package: Annotated[Path, typer.Argument(help="A package (.zip), ours or anybody's.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check a package: bioimageio.core's test and the rules of every consumer; exit code 1 on any failure."""
+    from cosdd_zoo import api
+
+    report = api.check(package)
+    if as_json:
+        typer.echo(json.dumps(report.as_dict(), indent=2))
+    else:
+        for rule in report.rules:
+            mark = typer.style("ok  ", fg="green") if rule.passed else typer.style("FAIL", fg="red")
+            typer.echo(f"{mark}  {rule.name}" + (f": {rule.detail}" if rule.detail else ""))
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")] = Path("cosdd-demo"),
+    real: Annotated[bool, typer.Option("--real", help="One real confocal frame instead of a simulated stack.")] = False,
+    max_time: Annotated[Optional[float], typer.Option(min=0.01, help="Minutes of training.")] = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """The main job from end to end on data that ships with the package: train, denoise, export, check."""
+    from cosdd_zoo.demo import run_demo
+
+    for line in run_demo(output, real=real, max_time=max_time, overwrite=overwrite, quiet=quiet):
+        typer.echo(line)
+
+
+@app.command()
+def info() -> None:
+    """Versions, devices and presets."""
+    from importlib.metadata import version
+
+    import torch
+
+    from cosdd_zoo.devices import devices
+
+    typer.echo(f"cosdd-zoo {__version__}, Python {sys.version.split()[0]}")
+    for name in ("torch", "lightning", "bioimageio.core", "bioimageio.spec", "tifffile", "numpy"):
+        typer.echo(f"{name} {version(name)}")
+    typer.echo(f"devices: {', '.join(devices())}; {torch.get_num_threads()} threads")
+    for name in PRESETS:
+        network = resolve(name, None, {}).network
+        typer.echo(f"preset {name}: {network.n_features} features, {network.n_latents} latents, {network.n_levels} levels")
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be made ({error.strerror}): choose another folder with -o.") from None
+
+
+if __name__ == "__main__":
+    main()
