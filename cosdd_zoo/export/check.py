@@ -4,12 +4,11 @@ bioimageio.core's own test. Nothing is downloaded, nothing is unpickled, and not
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cosdd_zoo.errors import PackageError
 from cosdd_zoo.export.archive import open_archive
@@ -35,10 +34,9 @@ class CheckReport(NamedTuple):
     def failures(self) -> tuple[Rule, ...]:
         return tuple(rule for rule in self.rules if not rule.passed)
 
-    def to_json(self) -> str:
-        """{"path", "passed", "rules": [{"name", "passed", "detail"}]}"""
-        rules = [rule._asdict() for rule in self.rules]
-        return json.dumps({"path": str(self.path), "passed": self.passed, "rules": rules}, indent=2)
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: {"path", "passed", "rules": [{"name", "passed", "detail"}]}."""
+        return {"path": str(self.path), "passed": self.passed, "rules": [rule._asdict() for rule in self.rules]}
 
 
 def check(path: str | Path) -> CheckReport:

@@ -17,16 +17,18 @@ import numpy as np
 import tifffile
 import torch
 
+from cosdd_zoo.config import validated
 from cosdd_zoo.data.beside import beside
 from cosdd_zoo.data.pictures import cover
 from cosdd_zoo.errors import PackageError
-from cosdd_zoo.export.archive import MAX_TEXT_BYTES, open_archive
+from cosdd_zoo.export.archive import MAX_TEXT_BYTES, open_archive, parse_description
 from cosdd_zoo.export.card import Card, Figures, fill
 from cosdd_zoo.export.check import CheckReport, check
 from cosdd_zoo.export.rdf import WEIGHTS, Interface, Tolerance, ZScore, description, interface, processing_of, to_yaml
 from cosdd_zoo.export.rules import Package, axes_are_batch_channel_space, one_input_and_one_output
 from cosdd_zoo.export.running import Array, loaded, run_graph
 from cosdd_zoo.export.torchscript import load_script
+from cosdd_zoo.inference.denoise import Denoiser
 
 if TYPE_CHECKING:
     from cosdd_zoo.export.torchscript import ScriptModule
@@ -40,6 +42,11 @@ class PackageReport(NamedTuple):
     path: Path
     n_bytes: int
     check: CheckReport
+
+    @property
+    def status(self) -> str:
+        """What bioimageio.core said of it; no package is written with less than `passed`."""
+        return "passed"
 
 
 class PackageContents(NamedTuple):
@@ -108,6 +115,19 @@ def read_package(path: str | Path) -> PackageContents:
             return _read(package)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise PackageError(f"{path.name} has an incomplete description ({error!r}): export it again.") from None
+
+
+def load_package(path: str | Path, device: str = "auto") -> Denoiser:
+    """The denoiser in a package of ours. Raises PackageError for those that others made, or with --processing rdf."""
+    contents = read_package(path)
+    if not contents.config_text or contents.processing:
+        lacks = "was made with --processing rdf" if contents.config_text else f"holds no {CONFIG}"
+        raise PackageError(
+            f"{contents.path.name} {lacks}, so it cannot be run here: give the run folder, or a package that "
+            f"`cosdd-zoo export` made without that option."
+        )
+    config = validated(parse_description(contents.config_text.encode(), f"{CONFIG} in {contents.path.name}"))
+    return Denoiser(contents.module, config, device)
 
 
 def default_channel_names(n_channels: int) -> list[str]:

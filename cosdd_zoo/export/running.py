@@ -74,7 +74,7 @@ def loaded(package: Package) -> ScriptModule:
         raise PackageError(f"{source} is {_KINDS[kind]}, so it was not opened: export TorchScript instead")
     try:
         return load_script(weights)
-    except (RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # TorchScript raises kinds of its own
         raise PackageError(f"{source} cannot be loaded: {first_line(error)}") from None
 
 
@@ -90,8 +90,8 @@ def run_rules(module: ScriptModule, package: Package) -> Iterator[Rule]:
     for name, rule in _MEASURED.items():
         try:
             yield Rule(name, *rule(model))
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            yield Rule(name, False, f"the model fails: {first_line(error)}")
+        except Exception as error:  # TorchScript raises kinds of its own; whatever it is, the model fails
+            yield Rule(name, False, f"the model fails: {last_line(error)}")
 
 
 def run_graph(module: ScriptModule, x: Array, processing: ZScore | None = None) -> Array:
@@ -130,6 +130,11 @@ def newer_ops(names: list[str]) -> list[str]:
 def first_line(error: object) -> str:
     """The beginning of an error's text, or its kind where it has none."""
     return (str(error).strip() or repr(error)).splitlines()[0]
+
+
+def last_line(error: object) -> str:
+    """The end of an error's text: TorchScript tells the reason after its traceback."""
+    return (str(error).strip() or repr(error)).splitlines()[-1]
 
 
 def _forward(module: ScriptModule, x: Array) -> Array:

@@ -1,0 +1,391 @@
+"""`check` judges packages: ours pass, foreign ones get a sentence for each thing that a consumer fails on, and what is
+made to do harm is not opened.
+"""
+
+import io
+import json
+import os
+import pickle
+import stat
+import struct
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from exported import changed, contents, described, npy, tiny, zipped
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cosdd_zoo.errors import PackageError
+from cosdd_zoo.export.archive import kind_of_weights, open_archive
+from cosdd_zoo.export.check import CheckReport, check
+from cosdd_zoo.export.rules import RULES, Package
+from cosdd_zoo.export.running import libtorch_ops, newer_ops
+from cosdd_zoo.export.torchscript import op_names, script
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+def failure(report: CheckReport, rule: str) -> str:
+    """What a rule says that is expected to fail."""
+    found = {r.name: r for r in report.rules}[rule]
+    assert not found.passed
+    return found.detail
+
+
+def judged(package: Path, rule: str, edit: Edit) -> str:
+    rdf = described(package)
+    edit(rdf)
+    with open_archive(package) as archive:
+        return "; ".join(RULES[rule](Package(archive, rdf)))
+
+
+def scripted(module: nn.Module) -> bytes:
+    return bytes(script(module).save_to_buffer())
+
+
+def test_our_package_passes_every_rule(package: Path) -> None:
+    report = check(package)
+    assert not report.failures
+    assert report.passed
+    assert len(report.rules) >= 30
+    assert json.loads(json.dumps(report.as_dict()))["passed"] is True
+
+
+def axis(side: str, i: int, **values: Any) -> Edit:
+    return lambda rdf: rdf[side][0]["axes"][i].update(values)
+
+
+def put(*path: Any) -> Edit:
+    """put("a", 0, "b", value) sets rdf["a"][0]["b"]."""
+
+    def edit(rdf: Any) -> None:
+        *way, key, value = path
+        for step in way:
+            rdf = rdf[step]
+        rdf[key] = value
+
+    return edit
+
+
+def drop(*path: Any) -> Edit:
+    def edit(rdf: Any) -> None:
+        *way, key = path
+        for step in way:
+            rdf = rdf[step]
+        del rdf[key]
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("rule", "edit", "sentence"),
+    [
+        ("format version", put("format_version", "0.4.10"), "it is 0.4.10; expected 0.5.x"),
+        ("format version", put("type", "dataset"), "type is dataset"),
+        ("documentation and covers are plain strings", put("documentation", {"source": "README.md"}), "documentation"),
+        ("documentation and covers are plain strings", put("covers", [{"source": "cover.png"}]), "covers is no list"),
+        ("no null values", put("config", "bioimageio", "funded_by", None), "config.bioimageio.funded_by is null"),
+        ("all files are inside", put("covers", ["https://example.com/a.png"]), "a.png is not in the zip"),
+        ("checksums", put("weights", "torchscript", "sha256", "0" * 64), "weights.pt is not the file whose sha256"),
+        ("checksums", drop("inputs", 0, "test_tensor", "sha256"), "test_input.npy has no sha256"),
+        ("one input, one output", lambda rdf: rdf["outputs"].append(rdf["outputs"][0]), "there are 2 outputs"),
+        ("axes", axis("inputs", 2, type="time"), "time axis, on which deepImageJ crashes"),
+        ("axes", lambda rdf: rdf["outputs"][0]["axes"].reverse(), "differ in number or order"),
+        ("axes", axis("inputs", 2, id="row"), "inputs have the space axes row, x"),
+        ("axes", put("inputs", "an input"), "inputs have the axes none"),
+        ("channel names", axis("inputs", 1, channel_names="channel{i}"), "inputs have no list of channel_names"),
+        ("float32 on both sides", put("inputs", 0, "data", "type", "uint16"), "the type of inputs is uint16"),
+        ("free sizes", axis("inputs", 2, size=64), "the size of y is fixed"),
+        ("free sizes", axis("inputs", 3, size={"min": 65, "step": 16}), "min of x (65) is no multiple of step (16)"),
+        ("output has the input's size", axis("outputs", 2, size={"axis_id": "y", "offset": 4}), "offset of y is 4"),
+        ("output has the input's size", axis("outputs", 2, size=64), "does not refer to that of the input"),
+        ("halo", drop("outputs", 0, "axes", 2, "halo"), "y has none"),
+        ("processing", put("inputs", 0, "preprocessing", [{"id": "scale_range"}]), "asks for scale_range"),
+        ("weights", put("weights", {"pytorch_state_dict": {}}), "the weights are pytorch_state_dict"),
+        ("weights", put("weights", "torchscript", "source", "best.ptl.pt"), "the weights' file is best.ptl.pt"),
+        ("pytorch_version", put("weights", "torchscript", "pytorch_version", "2.13.0+cpu"), "it is 2.13.0+cpu"),
+        ("config", drop("config", "bioimageio", "nickname"), "no bioimageio.nickname"),
+        ("config", put("config", "deepimagej", {}), "section deepimagej"),
+        ("tolerance", drop("config", "bioimageio", "reproducibility_tolerance"), "no reproducibility_tolerance"),
+        ("name", put("name", "COSDD: actin/2"), "'COSDD: actin/2' is not made of"),
+        ("authors and maintainers", drop("maintainers"), "has a github_user"),
+        ("authors and maintainers", drop("authors"), "there are no authors"),
+        ("citations", put("cite", [{"text": "a paper"}]), "doi or url"),
+        ("license", put("license", "GPL"), "GPL is no SPDX identifier"),
+        ("tags", drop("tags"), "there are none"),
+        ("README", drop("documentation"), "there is no README.md"),
+    ],
+)  # fmt: skip
+def test_what_a_consumer_fails_on_is_a_sentence(package: Path, rule: str, edit: Edit, sentence: str) -> None:
+    assert not judged(package, rule, lambda rdf: None)
+    assert sentence in judged(package, rule, edit)
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "data", "sentence"),
+    [
+        ("README", "README.md", b"# A model\n", "README.md has no heading with Validation"),
+        ("cover", "cover.png", b"no picture", "cover.png is no picture"),
+        ("all files lie in the root", "notes/README.md", b"", "notes/README.md lies in a folder"),
+    ],
+)
+def test_files_are_judged_by_what_they_hold(
+    package: Path, tmp_path: Path, rule: str, name: str, data: bytes, sentence: str
+) -> None:
+    assert sentence in judged(changed(package, tmp_path / "model.zip", {name: data}), rule, lambda rdf: None)
+
+
+def test_a_cover_of_another_shape_or_size_is_refused(package: Path, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (800, 900), dtype=np.uint8)).save(buffer, format="PNG")
+    said = judged(changed(package, tmp_path / "model.zip", {"cover.png": buffer.getvalue()}), "cover", lambda rdf: None)
+    assert "bytes; the zoo takes up to 500,000" in said
+    assert "900 x 800 px; expected a ratio of 2:1 or 1:1" in said
+
+
+def test_a_description_under_another_name_is_judged_and_fails(package: Path, tmp_path: Path) -> None:
+    files = {**contents(package)}
+    files["bioimageio.yaml"] = files.pop("rdf.yaml").replace(b"weights.pt", b"missing.pt")
+    report = check(zipped(tmp_path / "model.zip", files))
+    assert "it is named bioimageio.yaml" in failure(report, "the description is rdf.yaml")
+
+
+def test_a_failed_reproduction_fails_here_and_is_not_passed_in_core(package: Path, tmp_path: Path) -> None:
+    y = np.load(io.BytesIO(contents(package)["test_output.npy"]))
+    report = check(changed(package, tmp_path / "model.zip", {"test_output.npy": npy(y + 1)}))
+    assert "values are further off than allowed" in failure(report, "reproduces its test output")
+    assert "status valid-format" in failure(report, "bioimageio.core")
+
+
+class Interpolates(nn.Module):
+    """Frozen, with an operator that libtorch 1.13.1 lacks, and for sizes from 8 px on and one image at a time only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[0] == 1
+        assert x.shape[-1] >= 8
+        return F.interpolate(F.avg_pool2d(x, 2), size=x.shape[2:])
+
+
+def test_a_graph_for_new_runtimes_only_is_refused(package: Path, tmp_path: Path) -> None:
+    report = check(changed(package, tmp_path / "model.zip", {"weights.pt": scripted(Interpolates())}))
+    assert "aten::_upsample_lanczos2d_aa" in failure(report, "libtorch 1.13.1")
+    assert "ilastik cannot move it" in failure(report, "not frozen")
+    assert "further off" in failure(report, "reproduces its test output")
+    assert "the model fails" in failure(report, "batches")
+    assert "the model fails" in failure(report, "any image size")
+
+
+def test_the_real_network_uses_only_operators_of_libtorch_1_13_1() -> None:
+    assert len(libtorch_ops()) > 1500
+    assert newer_ops(["aten::add.Tensor", "aten::scaled_dot_product_attention"]) == [
+        "aten::scaled_dot_product_attention"
+    ]
+    assert not newer_ops(op_names(tiny(uncertainty=True)))
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("pickle-was-run",)
+
+
+def pickled() -> bytes:
+    return pickle.dumps(Bomb())
+
+
+def saved_by_torch() -> bytes:
+    buffer = io.BytesIO()
+    torch.save(Bomb(), buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("weights", [pickled(), saved_by_torch(), pickle.dumps(Bomb(), protocol=0)])
+def test_pickled_weights_fail_and_are_never_opened(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: bytes
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = check(changed(package, tmp_path / "model.zip", {"weights.pt": weights}))
+    assert "weights.pt is a pickle, which can run any program when it is opened" in failure(report, "TorchScript")
+    assert "bioimageio.core" not in {rule.name for rule in report.rules}
+    assert not (tmp_path / "pickle-was-run").exists()
+
+
+def test_pickled_test_tensors_are_never_opened(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = npy(np.array([Bomb()], dtype=object))
+    report = check(changed(package, tmp_path / "model.zip", {"test_input.npy": data}))
+    assert "test tensors cannot be read" in failure(report, "reproduces its test output")
+    assert not report.passed
+    assert not (tmp_path / "pickle-was-run").exists()
+
+
+def test_kinds_of_weights_are_told_apart(package: Path) -> None:
+    assert kind_of_weights(contents(package)["weights.pt"]) == "torchscript"
+    assert kind_of_weights(b"\x08\x00safetensors") == "unknown"
+    assert kind_of_weights(b"PK\x03\x04 cut off") == "unknown"
+    assert kind_of_weights(b"") == "unknown"
+
+
+def test_damaged_torchscript_is_a_sentence(package: Path, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name in ("constants.pkl", "data.pkl", "code/a.py", "version"):
+            file.writestr(f"archive/{name}", b"nonsense")
+    report = check(changed(package, tmp_path / "model.zip", {"weights.pt": buffer.getvalue()}))
+    assert "weights.pt cannot be loaded" in failure(report, "TorchScript")
+
+
+FOREIGN = b"""
+format_version: 0.4.9
+type: model
+name: A model of others
+description: Older, with several inputs, pickled weights and an architecture in Python.
+inputs:
+- {name: raw, axes: bcyx, data_type: float32, shape: [1, 1, 64, 64], preprocessing: [{name: zero_mean_unit_variance}]}
+- {name: guide, axes: bcyx, data_type: float32, shape: [1, 1, 64, 64]}
+outputs: nonsense
+weights:
+  pytorch_state_dict: {source: weights.pt, architecture: network.py:Net}
+test_inputs: [in.npy]
+"""
+
+
+def test_a_foreign_model_gets_sentences_instead_of_a_traceback(tmp_path: Path) -> None:
+    report = check(zipped(tmp_path / "foreign.zip", {"rdf.yaml": FOREIGN, "weights.pt": pickled()}))
+    assert not report.passed
+    assert "it is 0.4.9" in failure(report, "format version")
+    assert "there are 2 inputs" in failure(report, "one input, one output")
+    assert "pytorch_state_dict" in failure(report, "weights")
+    assert "no TorchScript weights" in failure(report, "TorchScript")
+    assert all(rule.detail for rule in report.failures)
+
+
+@pytest.mark.parametrize(
+    "text", [b"inputs: 3\nweights: 1\n", b"weights: [a]\ninputs: [[1]]\noutputs: {}\ncovers: {a: 1}\n"]
+)
+def test_any_mapping_can_be_judged(tmp_path: Path, text: bytes) -> None:
+    assert not check(zipped(tmp_path / "foreign.zip", {"rdf.yaml": text})).passed
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(PackageError) as caught:
+        check(path)
+    return str(caught.value)
+
+
+def test_what_is_no_package_is_said_to_be_none(tmp_path: Path) -> None:
+    assert "does not exist: give the path of a package" in refused(tmp_path / "none.zip")
+    assert "is a folder" in refused(tmp_path)
+    text = tmp_path / "text.zip"
+    text.write_text("not a zip")
+    assert "text.zip is no zip file or a damaged one" in refused(text)
+    assert "holds no rdf.yaml, so it is no BioImage" in refused(zipped(tmp_path / "a.zip", {"a.txt": b""}))
+    nested = zipped(tmp_path / "b.zip", {"model/rdf.yaml": b""})
+    assert "There is a model/rdf.yaml: zip the files, not their folder" in refused(nested)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"a: [", "cannot be read as YAML"),
+        (b"a list", "holds str instead of `key: value` lines"),
+        (b"a: &a [1, 2]\nb: [*a, *a]\n", "one part refers to another by an alias"),
+        (b"\xff\xfe\x00", "cannot be read as YAML"),
+        (b"a: !!python/object/apply:os.getcwd []", "cannot be read as YAML"),
+    ],
+)
+def test_a_description_that_is_none_is_a_sentence(tmp_path: Path, text: bytes, sentence: str) -> None:
+    assert sentence in refused(zipped(tmp_path / "model.zip", {"rdf.yaml": text}))
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "/etc/evil", "a/../../evil", "..\\evil.txt", "C:\\evil.txt"])
+def test_names_that_lead_out_of_the_folder_are_refused(package: Path, tmp_path: Path, name: str) -> None:
+    path = zipped(tmp_path / "model.zip", {**contents(package), name: b"evil"})
+    assert "would be written outside of its folder. Do not use this file." in refused(path)
+
+
+def test_links_are_refused(package: Path, tmp_path: Path) -> None:
+    path = zipped(tmp_path / "model.zip", contents(package))
+    with zipfile.ZipFile(path, "a") as file:
+        link = zipfile.ZipInfo("link")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        file.writestr(link, "/etc/passwd")
+    assert "'link' is a link to another place" in refused(path)
+
+
+def test_zip_bombs_are_refused(package: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("rdf.yaml", b"a: 1")
+        file.writestr("weights.pt", bytes(20_000_000))
+    assert "as a zip bomb does" in refused(path)
+    many = zipped(tmp_path / "many.zip", {"rdf.yaml": b"a: 1", **{f"{i}": b"" for i in range(1001)}})
+    assert "it holds 1,002 files" in refused(many)
+
+
+def test_a_file_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
+    """The central directory is what is believed, so it is what is judged."""
+    path = zipped(tmp_path / "model.zip", {"rdf.yaml": b"a: 1"})
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, data.index(b"PK\x01\x02") + 24, 4_000_000_000)
+    path.write_bytes(data)
+    assert "unpacks to 4,000,000,000 bytes" in refused(path)
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "model.zip", {"rdf.yaml": b"a: 1"})
+    with zipfile.ZipFile(path, "a") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file.writestr("rdf.yaml", b"a: 2")
+    assert "two of its files have the same name" in refused(path)
+
+
+def test_encrypted_packages_are_refused(package: Path, tmp_path: Path) -> None:
+    data = bytearray(package.read_bytes())
+    at = data.index(b"PK\x01\x02") + 8
+    data[at] |= 1
+    path = tmp_path / "model.zip"
+    path.write_bytes(data)
+    assert "is encrypted, and packages are not" in refused(path)
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.9])
+def test_a_truncated_package_is_a_sentence(package: Path, tmp_path: Path, cut: float) -> None:
+    data = package.read_bytes()
+    path = tmp_path / "model.zip"
+    path.write_bytes(data[: int(cut * len(data))])
+    assert "no zip file or a damaged one" in refused(path)
+
+
+def test_a_damaged_package_is_a_sentence(package: Path, tmp_path: Path) -> None:
+    data = bytearray(package.read_bytes())
+    at = data.index(b"weights.pt", 100)
+    data[at + 2000 : at + 2100] = bytes(100)
+    path = tmp_path / "model.zip"
+    path.write_bytes(data)
+    assert "export or download it again" in refused(path)
+
+
+class Mixes(nn.Module):
+    """Right for one image alone, but in a batch the last one shines through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + x[-1:] * self.weight
+
+
+def test_a_model_whose_images_depend_on_their_batch_is_refused(package: Path, tmp_path: Path) -> None:
+    x = np.load(io.BytesIO(contents(package)["test_input.npy"]))
+    files = {"weights.pt": scripted(Mixes()), "test_output.npy": npy(2 * x)}
+    report = check(changed(package, tmp_path / "model.zip", files))
+    assert [rule.name for rule in report.failures] == ["batches"]
+    assert "an image in a batch against alone: largest difference" in failure(report, "batches")
