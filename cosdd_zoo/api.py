@@ -9,15 +9,23 @@ cosdd_zoo.check("actin.zip").passed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from cosdd_zoo.checkpoint import load_checkpoint
+from cosdd_zoo.checkpoint import Checkpoint, load_checkpoint
+from cosdd_zoo.data.finding import find_images
+from cosdd_zoo.data.images import ImageFile, open_image
 from cosdd_zoo.errors import CheckpointError
-from cosdd_zoo.inference.denoise import Denoiser
+from cosdd_zoo.inference.denoise import Denoised, Denoiser
 from cosdd_zoo.training.run_folder import RunFolder
 from cosdd_zoo.training.train import Run, resume, train
 
-__all__ = ["Denoiser", "Run", "load", "resume", "train"]
+if TYPE_CHECKING:
+    from cosdd_zoo.export.check import CheckReport
+    from cosdd_zoo.export.package import PackageReport
+
+__all__ = ["Denoised", "Denoiser", "Run", "check", "export", "load", "open_images", "resume", "train"]
 
 
 def load(source: str | Path, device: str = "auto") -> Denoiser:
@@ -30,13 +38,45 @@ def load(source: str | Path, device: str = "auto") -> Denoiser:
         from cosdd_zoo.export.package import load_package
 
         return load_package(path, device)
+    checkpoint = checkpoint_of(path)
+    return Denoiser(checkpoint.model(), checkpoint.config, device, checkpoint.facts)
+
+
+def checkpoint_of(source: Path) -> Checkpoint:
+    """The checkpoint in a run folder (its best), or the file itself. Raises CheckpointError."""
+    path = source
     if path.is_dir():
         folder = RunFolder(path)
         folder.read_config()
-        path = folder.best if folder.best.exists() else folder.last
+        path = folder.best
     if not path.is_file():
         raise CheckpointError(
             f"{source} holds no model: expected a run folder with best.safetensors, a .safetensors file or a .zip."
         )
-    checkpoint = load_checkpoint(path)
-    return Denoiser(checkpoint.model(), checkpoint.config, device, checkpoint.facts)
+    return load_checkpoint(path)
+
+
+def export(run: str | Path, output: str | Path, *, card: str | Path, **options: Any) -> PackageReport:
+    """Write a BioImage Model Zoo package of a run's best model, or of a checkpoint.
+
+    card: the model card, a Markdown file with front matter. options: n_samples, direct, uncertainty, processing,
+    sample, figures, overwrite; see `cosdd_zoo.export.export.export`. The zip appears only once it has passed its check.
+    """
+    from cosdd_zoo.export.export import export as write
+
+    return write(checkpoint_of(Path(run)), Path(output), Path(card), **options)
+
+
+def check(package: str | Path) -> CheckReport:
+    """Judge a package, ours or anybody's, by bioimageio.core's test and the rules of every consumer.
+
+    Raises PackageError for a file that is no package, or not a safe one to open.
+    """
+    from cosdd_zoo.export.check import check as judge
+
+    return judge(package)
+
+
+def open_images(sources: Sequence[str | Path], axes: str | None = None) -> list[ImageFile]:
+    """Open all images of some files, folders and globs, headers only. Raises ImageError or AxesError."""
+    return [open_image(path, axes) for path in find_images(sources)]

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Optional, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from pydantic.fields import FieldInfo
@@ -31,7 +31,7 @@ NOT_FLAGS = {"n_channels", "downsample", "images"}
 
 Images = Annotated[list[str], typer.Argument(help="Noisy images: files, folders or globs (TIFF, NPY, PNG).")]
 Model = Annotated[Path, typer.Argument(help="A run folder, a checkpoint (.safetensors) or a package (.zip).")]
-Axes = Annotated[Optional[str], typer.Option(help="Axes of the files, letters of STCZYX; by default their metadata.")]
+Axes = Annotated[str | None, typer.Option(help="Axes of the files, letters of STCZYX; by default their metadata.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
@@ -65,6 +65,7 @@ def train(
         _dry_run(images, resolve(preset, read_yaml(config) if config else None, settings))
         return
     from cosdd_zoo import api
+    from cosdd_zoo.training.recorder import warnings_of
 
     if resume is not None:
         run = api.resume(resume, images or None, quiet=quiet, **settings)
@@ -79,9 +80,7 @@ def train(
         )  # fmt: skip
     facts = run.facts
     typer.echo(f"{run.model}  ({facts['steps']} steps, {facts['minutes']} min, stopped by {run.stopped_by})")
-    if facts["skipped_steps"]:
-        typer.echo(f"{facts['skipped_steps']} steps with exploded or undefined gradients were skipped.", err=True)
-    for sentence in api.warnings_of(facts):
+    for sentence in warnings_of(facts):
         typer.secho(sentence, fg="yellow", err=True)
     if run.stopped_by in ("SIGINT", "SIGTERM"):
         typer.echo(f"Interrupted. Continue with: cosdd-zoo train --resume {run.folder}", err=True)
@@ -106,18 +105,18 @@ def _setting(name: str, field: FieldInfo) -> inspect.Parameter:
     choices = [str(a) for a in get_args(field.annotation) if isinstance(a, (str, int))]
     text = f"{field.description}" + (f" ({', '.join(choices)})" if choices else "")
     option = typer.Option(help=text, show_default=False)
-    annotation = Annotated[Optional[kind], option]
+    annotation = Annotated[kind | None, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _train_signature() -> inspect.Signature:
     """The signature of `train` with every setting of the schema as an option."""
     own: dict[str, tuple[Any, Any]] = {
-        "images": (Annotated[Optional[list[str]], typer.Argument(help="Noisy images: files, folders or globs.")], None),
-        "output": (Annotated[Optional[Path], typer.Option("--output", "-o", help="The run folder to make.")], None),
-        "resume": (Annotated[Optional[Path], typer.Option(help="Continue this run exactly.")], None),
-        "preset": (Annotated[Optional[str], typer.Option(help=f"{', '.join(PRESETS)}; tiny by default.")], None),
-        "config": (Annotated[Optional[Path], typer.Option(help="Settings in YAML, as --dry-run prints them.")], None),
+        "images": (Annotated[list[str] | None, typer.Argument(help="Noisy images: files, folders or globs.")], None),
+        "output": (Annotated[Path | None, typer.Option("--output", "-o", help="The run folder to make.")], None),
+        "resume": (Annotated[Path | None, typer.Option(help="Continue this run exactly.")], None),
+        "preset": (Annotated[str | None, typer.Option(help=f"{', '.join(PRESETS)}; tiny by default.")], None),
+        "config": (Annotated[Path | None, typer.Option(help="Settings in YAML, as --dry-run prints them.")], None),
         "dry_run": (Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings and sizes.")], False),
         "overwrite": (Overwrite, False),
         "tensorboard": (Annotated[bool, typer.Option("--tensorboard", help="Also log to TensorBoard.")], False),
@@ -151,14 +150,14 @@ def denoise(
     model: Model,
     images: Images,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the denoised TIFFs.")],
-    samples: Annotated[Optional[int], typer.Option(min=1, help="Posterior samples; 100 on a GPU, 32 on a CPU.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Posterior samples; 100 on a GPU, 32 on a CPU.")] = None,
     direct: Annotated[bool, typer.Option("--direct", help="Use the direct denoiser: one pass.")] = False,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write NAME_std.tif.")] = False,
     float32: Annotated[bool, typer.Option("--float32", help="Write float32 rather than the input's dtype.")] = False,
     axes: Axes = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the posterior samples.")] = 0,
-    tile_px: Annotated[Optional[int], typer.Option(min=1, help="Side of the windows of large images.")] = None,
-    halo_px: Annotated[Optional[int], typer.Option(min=0, help="Context around the windows.")] = None,
+    tile_px: Annotated[int | None, typer.Option(min=1, help="Side of the windows of large images.")] = None,
+    halo_px: Annotated[int | None, typer.Option(min=0, help="Context around the windows.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -189,11 +188,11 @@ def export(
     run: Annotated[Path, typer.Argument(help="A run folder or a checkpoint (.safetensors).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The package to write, ending in .zip.")],
     card: Annotated[Path, typer.Option(help="The model card: model_cards/NAME.md.")],
-    samples: Annotated[Optional[int], typer.Option(min=1, help="Posterior samples that the package averages.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Posterior samples that the package averages.")] = None,
     direct: Annotated[bool, typer.Option("--direct", help="Export the direct denoiser: one pass.")] = False,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Standard deviation as further channels.")] = False,
     processing: Annotated[str, typer.Option(help="graph (statistics inside) or rdf (explicit).")] = "graph",
-    sample: Annotated[Optional[Path], typer.Option(help="Image for test and cover; by default a training image.")] = None,
+    sample: Annotated[Path | None, typer.Option(help="Image for test and cover; by default a training image.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Export a model to one zip for Fiji, ilastik, QuPath and bioimageio.core, and test it."""
@@ -229,7 +228,7 @@ def check(
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")] = Path("cosdd-demo"),
     real: Annotated[bool, typer.Option("--real", help="One real confocal frame instead of a simulated stack.")] = False,
-    max_time: Annotated[Optional[float], typer.Option(min=0.01, help="Minutes of training.")] = None,
+    max_time: Annotated[float | None, typer.Option(min=0.01, help="Minutes of training.")] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -255,7 +254,9 @@ def info() -> None:
     typer.echo(f"devices: {', '.join(devices())}; {torch.get_num_threads()} threads")
     for name in PRESETS:
         network = resolve(name, None, {}).network
-        typer.echo(f"preset {name}: {network.n_features} features, {network.n_latents} latents, {network.n_levels} levels")
+        typer.echo(
+            f"preset {name}: {network.n_features} features, {network.n_latents} latents, {network.n_levels} levels"
+        )
 
 
 def _make_folder(path: Path) -> None:

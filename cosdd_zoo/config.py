@@ -72,7 +72,7 @@ class NetworkConfig(Settings):
         axes = SPATIAL_AXES[self.n_dims]
         if self.noise_axis == "none":
             return axes
-        swap = {self.noise_axis: "x", "x": self.noise_axis}
+        swap: dict[str, str] = {self.noise_axis: "x", "x": self.noise_axis}
         return "".join(swap.get(a, a) for a in axes)
 
     def level_strides(self) -> list[tuple[int, ...]]:
@@ -186,6 +186,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "gated": False,
             "merge_blocks": False,
             "ar_features": 16,
+            "ar_blocks": 4,
         },
     },
     "small": {

@@ -212,8 +212,8 @@ class Denoiser:
             outer = (slice(None), *(slice(b[2], b[3]) for b in bounds))
             part = torch.from_numpy(x[outer].astype(np.float32))[None].to(self.device)
             y = compute(part, [b[2] for b in bounds], 1.0 / n)
-            inside = (0, slice(None), *(slice(b[0] - b[2], b[1] - b[2]) for b in bounds))
-            cut = y.cpu().numpy()[inside]
+            inside = (slice(None), *(slice(b[0] - b[2], b[1] - b[2]) for b in bounds))
+            cut = y[0].cpu().numpy()[inside]
             if whole is None:
                 whole = np.empty((len(cut), *size), np.float32)
             whole[(slice(None), *(slice(b[0], b[1]) for b in bounds))] = cut
@@ -222,21 +222,14 @@ class Denoiser:
 
     def windows(self, size: list[int], tile_px: int | None, halo_px: int | None) -> tuple[list[int], list[int]]:
         """Inner sizes and halos along the image's axes, in px, on the grid of the model."""
-        radius, stride = image_order(self.network, receptive_radius(self.network)), self.stride()
-        halo = [
-            round_up(min(MAX_HALO_PX, r) if halo_px is None else halo_px, s)
-            for r, s in zip(radius, stride, strict=True)
-        ]
+        stride = image_order(self.network, self.network.total_stride())
+        halo = halos(self.network, halo_px)
         if tile_px is not None:
             return [round_up(tile_px, s) for s in stride], halo
         pixels = MAP_BYTES / (4 * self.network.n_features)
         side = pixels ** (1 / len(size))
         # at least as much image as halo, or most of the work would be thrown away
         return [round_up(max(int(side) - 2 * h, 2 * h, 64), s) for h, s in zip(halo, stride, strict=True)], halo
-
-    def stride(self) -> list[int]:
-        """Pixels per pixel of the coarsest map, along the image's axes."""
-        return image_order(self.network, self.network.total_stride())
 
     @torch.inference_mode()
     def _moments(
@@ -261,6 +254,14 @@ class Denoiser:
                 f"was trained on {self.network.n_channels}. Choose the channels first, or name the axes with --axes."
             )
         return image.n_items(self.network.n_dims)
+
+
+def halos(network: NetworkConfig, halo_px: int | None = None) -> list[int]:
+    """Context around a window along the image's axes, in px, on the model's grid; by default all that can matter."""
+    radius = image_order(network, receptive_radius(network))
+    stride = image_order(network, network.total_stride())
+    wanted = [min(MAX_HALO_PX, r) if halo_px is None else halo_px for r in radius]
+    return [round_up(w, s) for w, s in zip(wanted, stride, strict=True)]
 
 
 def image_order(network: NetworkConfig, along: tuple[int, ...]) -> list[int]:

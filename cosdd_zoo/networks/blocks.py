@@ -2,7 +2,8 @@
 
 Letters: B batch, F features, and * for the spatial axes (X, or Y X, or Z Y X; the noise axis is the last).
 No layer looks at the batch or at the whole image for its statistics: a pixel's result depends on its neighbourhood
-alone, so that a tile with enough halo gives what the whole image gives.
+alone, so that a tile with enough halo gives what the whole image gives. SiLU stands where the authors have Mish: the
+same shape at a tenth of its backward pass on a CPU.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ def zero(layer: nn.Module) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """x + g(conv(mish(conv(mish(x))))): [B, F, *] -> [B, F, *], the identity at the start of training.
+    """x + g(conv(silu(conv(silu(x))))): [B, F, *] -> [B, F, *], the identity at the start of training.
 
     g is a gate, 1x1 conv to 2F split into tanh(a) * sigmoid(b), or nothing.
     """
@@ -40,7 +41,7 @@ class ResidualBlock(nn.Module):
         self.gate = Gate(n_dims, n_features) if gated else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.gate(self.second(F.mish(self.first(F.mish(x)))))
+        return x + self.gate(self.second(F.silu(self.first(F.silu(x)))))
 
 
 class Gate(nn.Module):

@@ -47,9 +47,8 @@ class Normalise(nn.Module):
     def __init__(self, scaling: Scaling, n_dims: int, stabilise: bool) -> None:
         super().__init__()
         for name, values in scaling._asdict().items():
-            self.register_buffer(
-                name, torch.tensor(values, dtype=torch.float64).float().reshape([1, -1] + [1] * n_dims)
-            )
+            values = torch.tensor(values, dtype=torch.float64).float().reshape([1, -1] + [1] * n_dims)
+            self.register_buffer(name, values, persistent=False)  # a checkpoint's scaling is their one home
         self.stabilise = stabilise
 
     def forward(self, x: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class Level(NamedTuple):
 
 
 class Stem(nn.Module):
-    """conv5x5, mish and one ungated residual block: [B, C, *] -> [B, F, *]."""
+    """conv5x5, SiLU and one ungated residual block: [B, C, *] -> [B, F, *]."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Stem(nn.Module):
         self.residual = at_full_resolution if config.full_resolution_blocks else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.residual(F.mish(self.conv(x)))
+        return self.residual(F.silu(self.conv(x)))
 
 
 class BottomUp(nn.Module):

@@ -104,12 +104,14 @@ class CosddModule(lightning.LightningModule):
     def _count(self, norm: float) -> None:
         p, now = self.progress, time.monotonic()
         sound = self._is_sound(norm)
-        usual = norm if math.isinf(p.usual_norm) else 0.98 * p.usual_norm + 0.02 * norm
+        # an exploded norm counts as the largest sound one: where gradients stay large, they become usual
+        counted = min(norm, EXPLODED * p.usual_norm) if math.isfinite(norm) else p.usual_norm
+        usual = counted if math.isinf(p.usual_norm) else 0.98 * p.usual_norm + 0.02 * counted
         self.progress = p._replace(
             step=p.step + 1,
             skipped=p.skipped + (not sound),
             skipped_in_a_row=0 if sound else p.skipped_in_a_row + 1,
-            usual_norm=usual if sound else p.usual_norm,
+            usual_norm=usual,
             seconds=p.seconds + now - self._clock,
         )
         self._clock = now

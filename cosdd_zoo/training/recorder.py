@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,16 +51,16 @@ class Recorder(Callback):
     def _validate(self, module: CosddModule, trainer: lightning.Trainer) -> None:
         self.validation = module.validate()
         self._record("validation", module, self.validation, trainer)
-        checkpoint = module.checkpoint(self._facts(module))
+        checkpoint = module.checkpoint(self.result(module))
         checkpoint.save(self.folder.last)
         if module.progress.since_best == 0:
             checkpoint.save(self.folder.best)
         module.save_state(self.folder.state)
         self._draw(module)
 
-    def _facts(self, module: CosddModule) -> dict[str, Any]:
-        assert self.validation is not None
-        p, v = module.progress, self.validation
+    def result(self, module: CosddModule) -> dict[str, Any]:
+        """Facts of the training so far; of the last validation."""
+        p, v = module.progress, self.validation or module.validate()
         return {
             **self.facts,
             "steps": p.step,
@@ -134,6 +134,20 @@ class Recorder(Callback):
 def is_collapsed(values: Losses) -> bool:
     """Whether the posterior has become the prior, so that the result would be the data's mean."""
     return float(values.kl.sum()) < COLLAPSED_KL
+
+
+def warnings_of(facts: Mapping[str, Any]) -> list[str]:
+    """What the user of a run should know of it, a sentence each."""
+    sentences = []
+    if facts["skipped_steps"]:
+        sentences.append(f"{facts['skipped_steps']} steps with exploded or undefined gradients were skipped.")
+    if facts["collapsed"]:
+        sentences.append(
+            f"The posterior has collapsed: the latents hold {sum(facts['validation_kl_per_level']):.4f} nats a pixel, "
+            f"less than {COLLAPSED_KL}, so the result is hardly more than the data's mean. Train longer, with another "
+            f"--seed, with fewer --n-mixture, or with a shorter --receptive-field-px."
+        )
+    return sentences
 
 
 def _plane(image: Tensor) -> np.ndarray[Any, Any]:

@@ -171,8 +171,7 @@ def _fit(
         trainer = _trainer(config, folder, [recorder, ProgressBar(quiet)], tensorboard)
         trainer.fit(module, loader)
     best = folder.best if folder.best.exists() else folder.last
-    facts = recorder.facts if recorder.validation is None else recorder._facts(module)
-    return Run(folder.path, config, best, facts, recorder.stopped_by)
+    return Run(folder.path, config, best, recorder.result(module), recorder.stopped_by)
 
 
 class _Upcoming(Sampler[int]):
