@@ -107,6 +107,17 @@ class NetworkConfig(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _blocks_reach_the_receptive_field(self) -> NetworkConfig:
+        # the first block sees 4 to 7 pixels, each later one at most five times what was seen before it
+        most = (4 + self.receptive_field_px % 4) * 5 ** (self.ar_blocks - 1)
+        if self.noise_axis != "none" and self.receptive_field_px > most:
+            raise ValueError(
+                f"receptive_field_px is {self.receptive_field_px}, but {self.ar_blocks} ar_blocks see {most} previous "
+                f"pixels at most: use more blocks, or a shorter receptive field"
+            )
+        return self
+
 
 class TrainingConfig(Settings):
     """How the networks learn."""

@@ -33,14 +33,21 @@ def receptive_taps(length: int, n_blocks: int) -> list[Taps]:
     """Taps of each block's causal convolution, so that together they reach exactly the `length` previous pixels.
 
     The first block sees pixels i-1 .. i-n; each later one adds (n - 1) * dilation. For 40 pixels and 8 blocks: 4 taps,
-    then dilations 1 1 1 2 1 2 1 ... that sum to 9 steps of 4 pixels.
+    then dilations 1 1 1 2 1 1 2, which sum to 9 steps of 4 pixels. No dilation is longer than what the blocks before
+    it see, or pixels between its taps would be seen by none.
     """
     if length < KERNEL:
         return [Taps(length, 1)] + [Taps(1, 1)] * (n_blocks - 1)
     first = KERNEL - 1 + length % (KERNEL - 1)
     steps = (length - first) // (KERNEL - 1)
-    share = [steps * (b + 1) // (n_blocks - 1) - steps * b // (n_blocks - 1) for b in range(n_blocks - 1)]
-    return [Taps(first, 1)] + [Taps(KERNEL, s) if s > 0 else Taps(1, 1) for s in share]
+    taps, seen, left = [Taps(first, 1)], first, 0
+    for b in range(n_blocks - 1):
+        even = steps * (b + 1) // (n_blocks - 1) - steps * b // (n_blocks - 1)
+        dilation = min(even + left, seen)
+        left += even - dilation
+        seen += (KERNEL - 1) * dilation
+        taps.append(Taps(KERNEL, dilation) if dilation > 0 else Taps(1, 1))
+    return taps
 
 
 class CausalConv(nn.Module):
