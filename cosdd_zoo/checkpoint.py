@@ -5,6 +5,7 @@ The tensors are the model's weights under their names; everything else is JSON i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -88,7 +89,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         part.chmod(0o644)  # safetensors makes files that only their owner can read
         os.replace(part, path)
     except (OSError, safetensors.SafetensorError) as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder that is none has no part in it
+            part.unlink(missing_ok=True)
         raise OutputError(
             f"{path} cannot be written ({error}): free some space, or choose another folder with -o."
         ) from None
