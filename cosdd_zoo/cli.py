@@ -150,7 +150,7 @@ def denoise(
     model: Model,
     images: Images,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the denoised TIFFs.")],
-    samples: Annotated[int | None, typer.Option(min=1, help="Posterior samples; 100 on a GPU, 32 on a CPU.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Posterior samples; 100 on a GPU, 16 on a CPU.")] = None,
     direct: Annotated[bool, typer.Option("--direct", help="Use the direct denoiser: one pass.")] = False,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write NAME_std.tif.")] = False,
     float32: Annotated[bool, typer.Option("--float32", help="Write float32 rather than the input's dtype.")] = False,

@@ -39,7 +39,9 @@ class NetworkConfig(Settings):
     n_mixture: int = Field(3, ge=1)
     """Components of p(x_i | x_<i, code). Raise it if noise survives in the output, lower it if training fails."""
     n_features: int = Field(64, ge=1)
-    """Feature maps of the ladder, the code and the signal decoder."""
+    """Feature maps of the ladder and of the direct denoiser."""
+    n_code: int = Field(64, ge=1)
+    """Feature maps of the code and of the signal decoder, at full resolution."""
     n_latents: int = Field(32, ge=1)
     """Latent channels of each level."""
     downsample: tuple[bool, ...] = Field((True,) * 6, min_length=1, max_length=32)
@@ -47,7 +49,8 @@ class NetworkConfig(Settings):
     n_downsample_z: int = Field(2, ge=0)
     """At most so many halvings along z, which usually has fewer and coarser samples than y and x."""
     full_resolution_blocks: bool = True
-    """Residual blocks at full resolution, before the first level and after the last: more quality for more time."""
+    """Residual blocks at full resolution, before the first level and after the last: more quality for more time.
+    Without them the finest level's map is rearranged into pixels."""
     gated: bool = True
     """Residual blocks end in a gate, tanh(a) * sigmoid(b)."""
     merge_blocks: bool = True
@@ -138,13 +141,13 @@ class TrainingConfig(Settings):
     """Share of crops drawn by local brightness instead of evenly: most of a micrograph is background."""
     flip: bool = True
     """Mirror half of the crops along the axes that the noise is not correlated along."""
-    learning_rate: float = Field(3e-3, gt=0)
+    learning_rate: float = Field(5e-3, gt=0)
     """Learning rate of Adamax after the warm-up."""
     warmup_steps: int = Field(50, ge=0)
     """Steps over which the learning rate rises from zero."""
     clip_norm: float = Field(5.0, gt=0)
     """Gradients longer than this are shortened to it."""
-    ema_decay: float = Field(0.995, ge=0, lt=1)
+    ema_decay: float = Field(0.98, ge=0, lt=1)
     """Decay of the averaged weights, the ones that denoise; shorter memory at the start."""
     validation_share: float = Field(0.1, gt=0, lt=1)
     """Share of the images (or of each image's area, when there are fewer than ten) kept for validation."""
@@ -190,7 +193,8 @@ class RunConfig(Settings):
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "tiny": {
         "network": {
-            "n_features": 16,
+            "n_features": 32,
+            "n_code": 16,
             "n_latents": 8,
             "downsample": (True,) * 4,
             "full_resolution_blocks": False,
@@ -209,7 +213,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "training": {"batch_size": 4, "accumulate": 4, "crop_px": 256, "learning_rate": 2e-3, "ema_decay": 0.999},
     },
     "large": {
-        "network": {"n_features": 128, "n_latents": 64, "downsample": (False, True) * 7},
+        "network": {"n_features": 128, "n_code": 128, "n_latents": 64, "downsample": (False, True) * 7},
         "training": {"batch_size": 4, "accumulate": 4, "crop_px": 256, "learning_rate": 2e-3, "ema_decay": 0.999},
     },
 }

@@ -93,9 +93,9 @@ class ARDecoder(nn.Module):
         length = 0 if config.noise_axis == "none" else config.receptive_field_px
         taps = receptive_taps(length, config.ar_blocks)
         first = CausalConv(n_channels, n_out, taps[0], 1, n_channels) if length > 0 else NoPast()
-        self.first = Block(first, config.n_features, n_out, n_channels)
+        self.first = Block(first, config.n_code, n_out, n_channels)
         self.blocks = nn.ModuleList(
-            Block(CausalConv(n_out, n_out, t, 0, n_channels), config.n_features, n_out, n_channels) for t in taps[1:]
+            Block(CausalConv(n_out, n_out, t, 0, n_channels), config.n_code, n_out, n_channels) for t in taps[1:]
         )
         self.to_mixture = zero(nn.Conv1d(n_out, n_channels * 3 * config.n_mixture, 1, groups=n_channels))
         self._spread_means(n_channels, config.n_mixture)

@@ -6,6 +6,7 @@ alone, so that a tile with enough halo gives what the whole image gives. SiLU st
 same shape at a tenth of its backward pass on a CPU.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -85,6 +86,29 @@ class KeepFirst(nn.Module):
 def merge(n_dims: int, n_features: int, gated: bool, with_block: bool) -> nn.Module:
     """Two maps into one, by a learned block or by their sum."""
     return MergeBlock(n_dims, n_features, gated) if with_block else MergeSum()
+
+
+class ToPixels(nn.Module):
+    """A 1x1 convolution whose channels are dealt out to the `factor` finer pixels: [B, F, *] -> [B, n_out, * x factor].
+
+    The sub-pixel convolution of Shi et al. 2016, for any number of dimensions.
+    """
+
+    def __init__(self, n_in: int, n_out: int, factor: tuple[int, ...]) -> None:
+        super().__init__()
+        self.conv = conv(len(factor), n_in, n_out * math.prod(factor), kernel=1)
+        self.n_out, self.factor = n_out, list(factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        apart = [y.size(0), self.n_out] + self.factor + list(y.shape[2:])
+        order = [0, 1]
+        joined = [y.size(0), self.n_out]
+        n_dims = len(self.factor)
+        for axis in range(n_dims):
+            order += [2 + n_dims + axis, 2 + axis]
+            joined.append(y.size(2 + axis) * self.factor[axis])
+        return y.reshape(apart).permute(order).reshape(joined)
 
 
 class Upsample(nn.Module):

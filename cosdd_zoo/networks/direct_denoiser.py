@@ -8,20 +8,20 @@ Letters: B batch, C channels, F features, * spatial axes, *_l the same at level 
 from torch import Tensor, nn
 
 from cosdd_zoo.config import NetworkConfig
-from cosdd_zoo.networks.blocks import KeepFirst, ResidualBlock, Upsample, conv, merge
+from cosdd_zoo.networks.blocks import KeepFirst, ResidualBlock, ToPixels, Upsample, conv, merge
 from cosdd_zoo.networks.ladder_vae import BottomUp
 
 
 class UpLevel(nn.Module):
     """The ladder's top-down level without its latents: [B, F, *_l] twice -> [B, F, *_l-1]."""
 
-    def __init__(self, config: NetworkConfig, stride: tuple[int, ...], is_top: bool, keep_residual: bool) -> None:
+    def __init__(self, config: NetworkConfig, stride: tuple[int, ...], is_top: bool, ends_here: bool) -> None:
         super().__init__()
         d, n, gated = config.n_dims, config.n_features, config.gated
         self.merge = KeepFirst() if is_top else merge(d, n, gated, config.merge_blocks)
         self.skip = KeepFirst() if is_top or not config.merge_blocks else merge(d, n, gated, True)
-        self.up = Upsample(stride) if max(stride) > 1 else nn.Identity()
-        self.residual = ResidualBlock(d, n, gated) if keep_residual else nn.Identity()
+        self.up = Upsample(stride) if max(stride) > 1 and not ends_here else nn.Identity()
+        self.residual = nn.Identity() if ends_here else ResidualBlock(d, n, gated)
 
     def forward(self, above: Tensor, bottom_up: Tensor) -> Tensor:
         return self.residual(self.up(self.skip(self.merge(bottom_up, above), above)))
@@ -36,10 +36,17 @@ class DirectDenoiser(nn.Module):
         n = len(strides)
         self.bottom_up = BottomUp(config)
         self.levels = nn.ModuleList(
-            UpLevel(config, stride, i == 0, config.full_resolution_blocks or i + 1 < n)
+            UpLevel(config, stride, i == 0, not config.full_resolution_blocks and i + 1 == n)
             for i, stride in enumerate(strides)
         )
-        self.out = conv(config.n_dims, config.n_features, config.n_channels)
+        self.out = self._out(config, strides[-1])
+
+    @staticmethod
+    def _out(config: NetworkConfig, stride: tuple[int, ...]) -> nn.Module:
+        if config.full_resolution_blocks:
+            return conv(config.n_dims, config.n_features, config.n_channels)
+        to_pixels = ToPixels(config.n_features, config.n_code, stride)
+        return nn.Sequential(to_pixels, nn.SiLU(), conv(config.n_dims, config.n_code, config.n_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         maps = self.bottom_up(x)

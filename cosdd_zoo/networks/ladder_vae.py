@@ -4,7 +4,8 @@ r"""The ladder VAE: what the image says at each scale, sampled from coarse to fi
     top-down     q(z_l | z_>l, x) = N(conv(merge(d_l, h_l+1)))
                  p(z_l | z_>l)    = N(conv(h_l+1)),   p(z_L) a learned constant: it exists at every image size
                  h_l = residual(up(merge(conv(z_l), h_l+1)))
-    code         conv1x1(h_1) at full resolution
+    code         conv1x1(h_1) at full resolution; without blocks at that resolution, the channels of one pixel of the
+                 finest level become its finer pixels
 
 Letters: B batch, C channels, F features, Z latent channels, * spatial axes, *_l the same at level l.
 Level 0 of a list is the coarsest (the order in which latents are drawn).
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cosdd_zoo.config import NetworkConfig
-from cosdd_zoo.networks.blocks import ResidualBlock, Upsample, conv, merge, zero
+from cosdd_zoo.networks.blocks import ResidualBlock, ToPixels, Upsample, conv, merge, zero
 from cosdd_zoo.networks.latent_noise import latent_noise
 from cosdd_zoo.networks.likelihood import gaussian, kl_divergence
 
@@ -33,13 +34,17 @@ class Level(NamedTuple):
 
 
 class Stem(nn.Module):
-    """conv5x5, SiLU and one ungated residual block: [B, C, *] -> [B, F, *]."""
+    """conv5x5, SiLU and one ungated residual block: [B, C, *] -> [B, F, *].
+
+    Without blocks at full resolution, the convolution takes the first level's stride and the block is left out.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.conv = conv(config.n_dims, config.n_channels, config.n_features, kernel=5)
-        at_full_resolution = ResidualBlock(config.n_dims, config.n_features, gated=False)
-        self.residual = at_full_resolution if config.full_resolution_blocks else nn.Identity()
+        d, n, whole = config.n_dims, config.n_features, config.full_resolution_blocks
+        stride = (1,) * d if whole else config.level_strides()[0]
+        self.conv = conv(d, config.n_channels, n, kernel=5, stride=stride)
+        self.residual = ResidualBlock(d, n, gated=False) if whole else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.residual(F.silu(self.conv(x)))
@@ -51,7 +56,10 @@ class BottomUp(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.stem = Stem(config)
-        self.levels = nn.ModuleList(self._level(config, stride) for stride in config.level_strides())
+        strides = config.level_strides()
+        if not config.full_resolution_blocks:
+            strides[0] = (1,) * config.n_dims  # taken by the stem
+        self.levels = nn.ModuleList(self._level(config, stride) for stride in strides)
 
     @staticmethod
     def _level(config: NetworkConfig, stride: tuple[int, ...]) -> nn.Module:
@@ -72,7 +80,7 @@ class BottomUp(nn.Module):
 class TopDownLevel(nn.Module):
     """One level: q from the image and from above, p from above, z drawn from q, the path on to the next level."""
 
-    def __init__(self, config: NetworkConfig, stride: tuple[int, ...], keep_residual: bool) -> None:
+    def __init__(self, config: NetworkConfig, stride: tuple[int, ...], ends_here: bool) -> None:
         super().__init__()
         d, n, z = config.n_dims, config.n_features, config.n_latents
         self.merge = merge(d, n, config.gated, config.merge_blocks)
@@ -80,8 +88,8 @@ class TopDownLevel(nn.Module):
         self.prior = zero(conv(d, n, 2 * z))
         self.from_latents = conv(d, z, n)
         self.skip = merge(d, n, config.gated, config.merge_blocks)
-        self.up = Upsample(stride) if max(stride) > 1 else nn.Identity()
-        self.residual = ResidualBlock(d, n, config.gated) if keep_residual else nn.Identity()
+        self.up = Upsample(stride) if max(stride) > 1 and not ends_here else nn.Identity()
+        self.residual = nn.Identity() if ends_here else ResidualBlock(d, n, config.gated)
 
     def forward(self, above: Tensor, bottom_up: Tensor, eps: Tensor, with_kl: bool) -> Level:
         q = gaussian(self.posterior(self.merge(bottom_up, above)))
@@ -96,14 +104,14 @@ class TopDownLevel(nn.Module):
 class TopLevel(nn.Module):
     """The coarsest level: nothing above it, a prior that is one learned Gaussian at every place."""
 
-    def __init__(self, config: NetworkConfig, stride: tuple[int, ...], keep_residual: bool) -> None:
+    def __init__(self, config: NetworkConfig, stride: tuple[int, ...], ends_here: bool) -> None:
         super().__init__()
         d, n, z = config.n_dims, config.n_features, config.n_latents
         self.posterior = zero(conv(d, n, 2 * z))
         self.prior = nn.Parameter(torch.zeros([1, 2 * z] + [1] * d))
         self.from_latents = conv(d, z, n)
-        self.up = Upsample(stride) if max(stride) > 1 else nn.Identity()
-        self.residual = ResidualBlock(d, n, config.gated) if keep_residual else nn.Identity()
+        self.up = Upsample(stride) if max(stride) > 1 and not ends_here else nn.Identity()
+        self.residual = nn.Identity() if ends_here else ResidualBlock(d, n, config.gated)
 
     def forward(self, bottom_up: Tensor, eps: Tensor, with_kl: bool) -> Level:
         q = gaussian(self.posterior(bottom_up))
@@ -120,13 +128,13 @@ class LadderVAE(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         strides = config.level_strides()[::-1]
-        finest = [config.full_resolution_blocks or i + 1 < len(strides) for i in range(len(strides))]
+        ends = [not config.full_resolution_blocks and i + 1 == len(strides) for i in range(len(strides))]
         self.bottom_up = BottomUp(config)
-        self.top = TopLevel(config, strides[0], finest[0])
+        self.top = TopLevel(config, strides[0], ends[0])
         self.levels = nn.ModuleList(
-            TopDownLevel(config, stride, keep) for stride, keep in zip(strides[1:], finest[1:], strict=True)
+            TopDownLevel(config, stride, end) for stride, end in zip(strides[1:], ends[1:], strict=True)
         )
-        self.to_code = conv(config.n_dims, config.n_features, config.n_features, kernel=1)
+        self.to_code = ToPixels(config.n_features, config.n_code, strides[-1] if ends[-1] else (1,) * config.n_dims)
         self.n_latents = config.n_latents
         self.stride = list(config.total_stride())
         self.level_strides = [list(s) for s in config.cumulative_strides()[::-1]]

@@ -18,7 +18,7 @@ class SignalDecoder(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        d, n = config.n_dims, config.n_features
+        d, n = config.n_dims, config.n_code
         self.hidden = nn.ModuleList(conv(d, n, n) for _ in range(config.signal_layers - 1))
         self.out = conv(d, n, config.n_channels)
 

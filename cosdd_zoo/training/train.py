@@ -26,7 +26,7 @@ from cosdd_zoo.data.crops import Crops, Split, split
 from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import ImageFile, open_image
 from cosdd_zoo.data.statistics import Statistics, statistics
-from cosdd_zoo.devices import found_device
+from cosdd_zoo.devices import found_device, keep_freed_memory
 from cosdd_zoo.errors import ImageError, OutputError
 from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.training.module import CosddModule
@@ -145,6 +145,8 @@ def estimate(config: RunConfig) -> dict[str, float]:
 def accelerator(config: RunConfig) -> tuple[str, Any]:
     """Lightning's accelerator and precision. Raises ConfigError when the device asked for is not there."""
     device = found_device(config.training.device)
+    if device == "cpu":
+        keep_freed_memory()
     wants_bf16 = {"auto": device == "cuda", "bfloat16": True, "float32": False}[config.training.precision]
     return device, "bf16-mixed" if wants_bf16 else "32-true"
 
