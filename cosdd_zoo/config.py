@@ -141,13 +141,13 @@ class TrainingConfig(Settings):
     """Share of crops drawn by local brightness instead of evenly: most of a micrograph is background."""
     flip: bool = True
     """Mirror half of the crops along the axes that the noise is not correlated along."""
-    learning_rate: float = Field(5e-3, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)
     """Learning rate of Adamax after the warm-up."""
     warmup_steps: int = Field(50, ge=0)
     """Steps over which the learning rate rises from zero."""
     clip_norm: float = Field(5.0, gt=0)
     """Gradients longer than this are shortened to it."""
-    ema_decay: float = Field(0.98, ge=0, lt=1)
+    ema_decay: float = Field(0.99, ge=0, lt=1)
     """Decay of the averaged weights, the ones that denoise; shorter memory at the start."""
     validation_share: float = Field(0.1, gt=0, lt=1)
     """Share of the images (or of each image's area, when there are fewer than ten) kept for validation."""
@@ -203,18 +203,19 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "ar_features": 16,
             "ar_blocks": 4,
         },
+        "training": {"learning_rate": 1e-2},
     },
     "small": {
         "network": {},
-        "training": {"batch_size": 4, "accumulate": 4, "crop_px": 256, "learning_rate": 2e-3, "ema_decay": 0.999},
+        "training": {"batch_size": 4, "accumulate": 4, "crop_px": 256, "ema_decay": 0.999},
     },
     "base": {
         "network": {"downsample": (False,) + (True,) * 7},
-        "training": {"batch_size": 4, "accumulate": 4, "crop_px": 256, "learning_rate": 2e-3, "ema_decay": 0.999},
+        "training": {"batch_size": 4, "accumulate": 4, "crop_px": 256, "ema_decay": 0.999},
     },
     "large": {
         "network": {"n_features": 128, "n_code": 128, "n_latents": 64, "downsample": (False, True) * 7},
-        "training": {"batch_size": 4, "accumulate": 4, "crop_px": 256, "learning_rate": 2e-3, "ema_decay": 0.999},
+        "training": {"batch_size": 4, "accumulate": 4, "crop_px": 256, "ema_decay": 0.999},
     },
 }
 """What each preset changes of the defaults. small, base and large are the paper's and its authors' sizes; tiny is ours,
