@@ -18,8 +18,9 @@ import yaml
 from exported import MEAN, STD, changed, contents, demo_card, described, noisy, npy, stand_in, tiny
 from PIL import Image
 
+from cosdd_zoo.config import preset, to_yaml
 from cosdd_zoo.errors import OutputError, PackageError
-from cosdd_zoo.export.package import read_package, write_package
+from cosdd_zoo.export.package import load_package, read_package, write_package
 from cosdd_zoo.export.rdf import ZScore, interface
 from cosdd_zoo.export.running import difference
 
@@ -70,9 +71,10 @@ def test_axes_agree_and_the_least_size_leaves_something_inside_the_halo(package:
     assert y == {"type": "space", "id": "y", "size": {"min": 64, "step": 1}}
     assert rdf["outputs"][0]["axes"][2]["size"] == {"tensor_id": "input", "axis_id": "y", "offset": 0}
     assert rdf["outputs"][0]["axes"][2]["halo"] == 16
-    for halo in (1, 31, 32, 40, 100):
-        io = interface(["intensity"], [halo, halo], uncertainty=False)
-        assert all(least >= max(64, 2 * halo + 1) for least in io.min_px)
+    for halo in (1, 31, 32, 40, 192):
+        io = interface(["intensity"], [halo, halo, halo], uncertainty=False)
+        assert all(2 * h < least <= 72 for h, least in zip(io.halo_px, io.min_px, strict=True))
+        assert io.min_px[0] <= 12
 
 
 def test_the_test_output_is_that_of_the_saved_weights(package: Path) -> None:
@@ -222,6 +224,20 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Path, monkeypatc
 
 def test_a_package_gives_back_its_run_config(package: Path) -> None:
     assert read_package(package).config_text == "preset: tiny\n"
+
+
+def test_a_package_without_its_run_config_is_not_taken_for_a_denoiser(tiny_package: Path) -> None:
+    with pytest.raises(PackageError, match=r"holds no config.yaml, so it cannot be run here: give the run folder"):
+        load_package(tiny_package)
+
+
+def test_the_denoiser_of_a_package_gives_what_the_package_gives(tmp_path: Path) -> None:
+    path = tmp_path / "model.zip"
+    config_text = to_yaml(preset("tiny"))
+    write_package(tiny(n_samples=2), path, demo_card(), noisy(1, 72, 72), [32, 32], config_text=config_text)
+    x = noisy(1, 70, 61).astype(np.float32)
+    found = load_package(path, "cpu").denoise(x, n_samples=2, axes="CYX").mean
+    assert difference(found, read_package(path)(x[np.newaxis])[0], 1e-5 * STD, 1e-5).n_beyond == 0
 
 
 def test_reading_never_opens_pickled_weights(package: Path, tmp_path: Path) -> None:

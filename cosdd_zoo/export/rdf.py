@@ -21,6 +21,11 @@ from cosdd_zoo.inference.tiling import round_up
 FORMAT_VERSION = "0.5.6"
 WEIGHTS = "weights.pt"  # JDLL cuts file names at the first ".pt" and looks only in the root
 MIN_PX = {"z": 8, "y": 64, "x": 64}
+MAX_HALO_PX = {"z": 4, "y": 32, "x": 32}
+"""The least size must exceed twice the halo, and images below it are refused by bioimageio.core: a halo of the whole
+receptive field would shut out most stacks. Tiles of other programs trade a little at their seams for that; the windows
+inside the graph do not. Multiples of the coarsest map's step, so that tiles stay on its grid.
+"""
 
 Description = dict[str, Any]
 
@@ -48,7 +53,7 @@ class Interface(NamedTuple):
     def min_px(self) -> tuple[int, ...]:
         """The least size along *: something must be left when the halo is cut off on both sides."""
         return tuple(
-            max(MIN_PX[axis], round_up(2 * halo + 1, 8)) for axis, halo in zip(self.axes, self.halo_px, strict=True)
+            max(MIN_PX[axis], round_up(2 * halo + 1, 4)) for axis, halo in zip(self.axes, self.halo_px, strict=True)
         )
 
 
@@ -58,7 +63,7 @@ class Tolerance(NamedTuple):
 
 
 def interface(channel_names: Sequence[str], halo_px: Sequence[int], uncertainty: bool) -> Interface:
-    """The tensors of a model for images with these channels. Raises PackageError for 1-D models.
+    """The tensors of a model for images with these channels, its halo along *. Raises PackageError for 1-D models.
 
     Uncertainty is a further channel of the one output: a second tensor excludes ilastik and QuPath.
     """
@@ -71,7 +76,9 @@ def interface(channel_names: Sequence[str], halo_px: Sequence[int], uncertainty:
     denoised = ["denoised"] if one else list(channel_names)
     std = (["std"] if one else [f"{name} std" for name in channel_names]) if uncertainty else []
     inputs = ("intensity",) if one else tuple(channel_names)
-    return Interface(inputs, tuple(denoised + std), tuple(max(int(h), 1) for h in halo_px))
+    limits = [MAX_HALO_PX[axis] for axis in SPATIAL_AXES[len(halo_px)]]
+    halo = tuple(min(max(int(h), 1), limit) for h, limit in zip(halo_px, limits, strict=True))
+    return Interface(inputs, tuple(denoised + std), halo)
 
 
 def description(
