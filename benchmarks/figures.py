@@ -1,6 +1,6 @@
 """The figures that README states of one trained run: agreement, tiling, memory, samples, start-up.
 
-    python benchmarks/numbers.py RUN PACKAGE IMAGE [TRUTH]        e.g. of `cosdd-zoo demo --real`
+    python benchmarks/figures.py RUN PACKAGE IMAGE [TRUTH]        e.g. of `cosdd-zoo demo --real`
 
 Prints a Markdown table; every row is measured in this call. TRUTH is fitted affinely to IMAGE.
 """
@@ -98,6 +98,6 @@ def samples_curve(run: str, x: np.ndarray, truth: np.ndarray) -> list[tuple[str,
 
 
 if __name__ == "__main__":
-    print(f"<!-- python benchmarks/numbers.py {' '.join(sys.argv[1:])} -->")
+    print(f"<!-- python benchmarks/figures.py {' '.join(sys.argv[1:])} -->")
     main(*sys.argv[1:])
     print(f"\npeak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB", file=sys.stderr)
