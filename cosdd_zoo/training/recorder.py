@@ -24,6 +24,7 @@ COLLAPSED_KL = 0.003
 """Nats per pixel below which the latents say nothing: real posteriors have ten times as much (benchmarks/results)."""
 EVERY = 20
 """Steps between two rows of metrics.csv."""
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Recorder(Callback):
@@ -39,14 +40,15 @@ class Recorder(Callback):
         progress, settings = module.progress, module.config.training
         if progress.step % EVERY == 0 and module.latest is not None:
             self._record("train", module, module.latest, trainer)
-        is_last = module.done() >= 1.0 or bool(self.stopped_by)
+        is_last = module.done() >= 1.0 or bool(self.stopped_by)  # a signal that comes from here on waits for a step
         if progress.step % settings.validate_every == 0 or is_last:
             self._validate(module, trainer)
-        if module.done() >= 1.0:
-            self.stopped_by = self.stopped_by or ("max_time" if progress.step < settings.max_steps else "max_steps")
-        elif module.progress.since_best >= settings.patience:
-            self.stopped_by = "patience"
-        trainer.should_stop = bool(self.stopped_by)
+        reason = reason_to_stop(module)
+        self.stopped_by = self.stopped_by or reason
+        trainer.should_stop = is_last or bool(reason)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        self._listen()  # anew: Lightning has put its own handler in front, which ends the process without saving
 
     def _validate(self, module: CosddModule, trainer: lightning.Trainer) -> None:
         self.validation = module.validate()
@@ -115,20 +117,31 @@ class Recorder(Callback):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-        def stop(number: int, frame: object) -> None:
-            self.stopped_by = signal.Signals(number).name
-            self.say(f"{self.stopped_by}: stopping after this step, and saving.")
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-        for number in before:
-            signal.signal(number, stop)
+        before = {number: signal.getsignal(number) for number in STOPPING}
+        self._listen()
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _listen(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPPING:
+                signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.stopped_by = signal.Signals(number).name
+        self.say(f"{self.stopped_by}: stopping after this step, and saving.")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def reason_to_stop(module: CosddModule) -> str:
+    """max_steps, max_time or patience; empty for a training that may go on."""
+    progress, settings = module.progress, module.config.training
+    if module.done() >= 1.0:
+        return "max_time" if progress.step < settings.max_steps else "max_steps"
+    return "patience" if progress.since_best >= settings.patience else ""
 
 
 def is_collapsed(values: Losses) -> bool:

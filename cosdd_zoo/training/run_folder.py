@@ -28,12 +28,24 @@ class RunFolder:
         self.state = path / "state.safetensors"
         self.previews = path / "previews"
 
-    def create(self, config: RunConfig) -> None:
-        """Make the folder with its config. Raises OutputError when something is there already, or cannot be made."""
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+    def refuse_what_is_there(self, overwrite: bool) -> None:
+        """Raises OutputError when something is there already that is not to be, or must not be, overwritten."""
+        is_free = not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir()))
+        if not is_free and not overwrite:
             raise OutputError(
                 f"{self.path} exists and is not empty: choose another -o, remove it, or continue it with --resume."
             )
+        if not is_free and not self.config_file.is_file():
+            raise OutputError(f"{self.path} is not empty and no run folder: it is not overwritten. Choose another -o.")
+
+    def clear(self) -> None:
+        """Remove what an earlier run left, and nothing that is not a run's."""
+        files = [self.config_file, self.metrics_file, self.best, self.last, self.state]
+        for path in (*files, *self.previews.glob("*.png"), *self.path.glob("tensorboard/events*")):
+            path.unlink(missing_ok=True)
+
+    def create(self, config: RunConfig) -> None:
+        """Make the folder with its config. Raises OutputError when it cannot be made."""
         try:
             self.previews.mkdir(parents=True, exist_ok=True)
             self.config_file.write_text(to_yaml(config))
@@ -52,7 +64,7 @@ class RunFolder:
         """Add a row to metrics.csv; columns are those of the first row."""
         is_new = not self.metrics_file.exists()
         with self.metrics_file.open("a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
+            writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
             if is_new:
                 writer.writeheader()
             writer.writerow(row)

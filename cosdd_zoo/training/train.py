@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
@@ -27,11 +28,11 @@ from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import ImageFile, open_image
 from cosdd_zoo.data.statistics import Statistics, statistics
 from cosdd_zoo.devices import found_device, keep_freed_memory
-from cosdd_zoo.errors import ImageError, OutputError
+from cosdd_zoo.errors import ImageError
 from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.training.module import CosddModule
 from cosdd_zoo.training.progress import ProgressBar
-from cosdd_zoo.training.recorder import Recorder
+from cosdd_zoo.training.recorder import Recorder, reason_to_stop
 from cosdd_zoo.training.run_folder import RunFolder
 
 PREVIEW_PX = 192
@@ -77,9 +78,9 @@ def train(
     """
     prepared = prepare(images, resolve(preset, config, settings))
     folder = RunFolder(Path(output))
-    if overwrite:
-        _clear(folder)
+    folder.refuse_what_is_there(overwrite)
     stats = statistics(prepared.images, prepared.split.training, prepared.config)
+    folder.clear()
     folder.create(prepared.config)
     return _fit(folder, prepared, stats, tensorboard, quiet, is_resumed=False)
 
@@ -162,6 +163,7 @@ def _fit(
     crops = Crops(images, parts.training, config, stats.brightness)
     say = Console(stderr=True, quiet=quiet).print
     recorder = Recorder(folder, _facts(images, parts, stats), _preview(images, config), say)
+    recorder.stopped_by = reason_to_stop(module)
     loader: DataLoader[Any] = DataLoader(
         crops,  # type: ignore[arg-type]  # random access is all that is needed of it
         batch_size=config.training.batch_size * config.training.accumulate,
@@ -169,9 +171,11 @@ def _fit(
         num_workers=config.training.n_workers,
         persistent_workers=config.training.n_workers > 0,
     )
-    with _quiet_lightning(), recorder.until_signalled():
+    # Lightning's SystemExit for a SIGTERM during its own start: the step after which it comes is saved all the same
+    with _quiet_lightning(), recorder.until_signalled(), suppress(SIGTERMException):
         trainer = _trainer(config, folder, [recorder, ProgressBar(quiet)], tensorboard)
-        trainer.fit(module, loader)
+        if not recorder.stopped_by:
+            trainer.fit(module, loader)
     best = folder.best if folder.best.exists() else folder.last
     return Run(folder.path, config, best, recorder.result(module), recorder.stopped_by)
 
@@ -234,24 +238,6 @@ def _facts(images: Sequence[ImageFile], parts: Split, stats: Statistics) -> dict
         "n_validation_regions": len(parts.validation),
         "quantisation_step": stats.step,
     }
-
-
-def _clear(folder: RunFolder) -> None:
-    """Remove what an earlier run left, and nothing that is not a run's."""
-    if not folder.path.exists():
-        return
-    if any(folder.path.iterdir()) and not folder.config_file.is_file():
-        raise OutputError(f"{folder.path} is not empty and no run folder: it is not overwritten. Choose another -o.")
-    known: Iterable[Path] = [
-        folder.config_file,
-        folder.metrics_file,
-        folder.best,
-        folder.last,
-        folder.state,
-        *folder.previews.glob("*.png"),
-    ]
-    for path in known:
-        path.unlink(missing_ok=True)
 
 
 @contextmanager
