@@ -27,3 +27,17 @@ def tiny_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tiny") / "model.zip"
     write_package(tiny(uncertainty=True), path, demo_card(), noisy(1, 96, 96), [32, 32], uncertainty=True)
     return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a short training on files, with a direct denoiser. Not to be changed in place."""
+    import tifffile
+    from models import QUICK, scene
+
+    from cosdd_zoo import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    tifffile.imwrite(folder / "stack.tif", scene(12, 64, 64), imagej=True, metadata={"axes": "TYX"})
+    settings = {**QUICK, "direct": True, "max_steps": 60, "validate_every": 20}
+    return train([folder / "stack.tif"], folder / "run", quiet=True, **settings).folder
