@@ -228,7 +228,7 @@ def preset(name: str, **overrides: Any) -> RunConfig:
     Raises ConfigError for an unknown preset or setting.
     """
     if name not in PRESETS:
-        raise ConfigError(f"There is no preset {name!r}: {_nearest(name, PRESETS)}.")
+        raise ConfigError(f"There is no preset {name!r}. {_nearest(name, PRESETS)}")
     sections = {section: dict(values) for section, values in PRESETS[name].items()}
     for key, value in overrides.items():
         sections.setdefault(section_of(key), {})[key] = value
@@ -239,7 +239,7 @@ def section_of(key: str) -> str:
     """The section that a setting lives in. Raises ConfigError when there is none."""
     owners = {name: section for section, fields in _sections().items() for name in fields}
     if key not in owners:
-        raise ConfigError(f"There is no setting {key!r}: {_nearest(key, owners)}.")
+        raise ConfigError(f"There is no setting {key!r}. {_nearest(key, owners)}")
     return owners[key]
 
 
@@ -276,7 +276,7 @@ def resolve(preset_name: str | None, file: Mapping[str, Any] | None, overrides: 
     base = preset(name).model_dump()
     for section, values in file.items():
         if section not in _sections():
-            raise ConfigError(f"There is no section {section!r}: {_nearest(section, _sections())}.")
+            raise ConfigError(f"There is no section {section!r}. {_nearest(section, _sections())}")
         base[section] = {**base[section], **(values or {})}
     for key, value in overrides.items():
         base[section_of(key)][key] = value
@@ -296,7 +296,7 @@ def _sections() -> dict[str, list[str]]:
 def _nearest(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}" if close else f"known are {', '.join(known)}"
+    return f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(known)}."
 
 
 def _sentence(error: Any) -> str:
@@ -304,6 +304,6 @@ def _sentence(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         section = error["loc"][0] if len(error["loc"]) > 1 else None
         known = _sections().get(section, ["preset", *_sections()]) if section else ["preset", *_sections()]
-        return f"There is no setting {place!r}: {_nearest(str(error['loc'][-1]), known)}."
+        return f"There is no setting {place!r}. {_nearest(str(error['loc'][-1]), known)}"
     message = error["msg"].removeprefix("Value error, ")
     return f"{place} is {error['input']!r}: {message}." if place and error["type"] != "value_error" else f"{message}."
