@@ -40,10 +40,11 @@ class Losses(NamedTuple):
 
 def losses(model: Cosdd, x: Tensor, step: Tensor, generator: Generator) -> Losses:
     """The losses of raw crops x [B, C, *]. step: quantisation step of each channel [1, C, 1..], 0 where continuous."""
-    uniform = torch.rand(x.shape, generator=generator, device=x.device) - 0.5
+    uniform = torch.rand(x.shape, generator=generator, device=generator.device).to(x.device) - 0.5
     v = model.to_network(x + step * uniform)
     maps = model.encoder.bottom_up(v)
-    eps = [torch.randn(_latent_shape(m, model), generator=generator, device=x.device) for m in maps]
+    shapes = [_latent_shape(m, model) for m in maps]
+    eps = [torch.randn(s, generator=generator, device=generator.device).to(x.device) for s in shapes]
     code, kl = model.encoder.top_down(maps, eps, True)
     target = crop_like(v, x.transpose(model.noise_dim, -1))
     p = model.ar_decoder(target, crop_like(code, target))
