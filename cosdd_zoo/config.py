@@ -277,6 +277,8 @@ def resolve(preset_name: str | None, file: Mapping[str, Any] | None, overrides: 
     for section, values in file.items():
         if section not in _sections():
             raise ConfigError(f"There is no section {section!r}. {_nearest(section, _sections())}")
+        if not isinstance(values, Mapping | None):
+            raise ConfigError(f"{section} is {values!r}: expected settings, one a line, indented below `{section}:`.")
         base[section] = {**base[section], **(values or {})}
     for key, value in overrides.items():
         base[section_of(key)][key] = value

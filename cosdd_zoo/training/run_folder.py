@@ -38,15 +38,18 @@ class RunFolder:
         if not is_free and not self.config_file.is_file():
             raise OutputError(f"{self.path} is not empty and no run folder: it is not overwritten. Choose another -o.")
 
-    def clear(self) -> None:
+    def _clear(self) -> None:
         """Remove what an earlier run left, and nothing that is not a run's."""
+        if not self.path.is_dir():
+            return
         files = [self.config_file, self.metrics_file, self.best, self.last, self.state]
         for path in (*files, *self.previews.glob("*.png"), *self.path.glob("tensorboard/events*")):
             path.unlink(missing_ok=True)
 
     def create(self, config: RunConfig) -> None:
-        """Make the folder with its config. Raises OutputError when it cannot be made."""
+        """Make the folder with its config, in place of an earlier run's. Raises OutputError when it cannot be made."""
         try:
+            self._clear()
             self.previews.mkdir(parents=True, exist_ok=True)
             self.config_file.write_text(to_yaml(config))
         except OSError as error:

@@ -80,7 +80,6 @@ def train(
     folder = RunFolder(Path(output))
     folder.refuse_what_is_there(overwrite)
     stats = statistics(prepared.images, prepared.split.training, prepared.config)
-    folder.clear()
     folder.create(prepared.config)
     return _fit(folder, prepared, stats, tensorboard, quiet, is_resumed=False)
 
