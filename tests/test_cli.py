@@ -1,0 +1,289 @@
+"""The command line: what it prints, and for every mistake one red sentence, exit code 1 and nothing half-written."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tifffile
+import yaml
+from models import few_features, model, quick, scaling, scene
+
+from cosdd_zoo.checkpoint import Checkpoint
+from cosdd_zoo.cli import main
+from cosdd_zoo.config import validated
+from cosdd_zoo.inference.denoise import N_SAMPLES_CPU
+from cosdd_zoo.version import __version__
+
+QUICK_FLAGS = [
+    "--crop-px=32", "--batch-size=2", "--max-steps=3", "--validate-every=3", "--validation-crops=2", "--n-features=8",
+    "--n-code=8", "--receptive-field-px=8", "--device=cpu", "--quiet",
+]  # fmt: skip
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Outcome]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
+    """Runs `cosdd-zoo ...` in this process, in an empty folder."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["cosdd-zoo", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        return Outcome(code if isinstance(code, int) else int(code is not None), *capfd.readouterr())
+
+    return run
+
+
+def tiff(path: Path, image: np.ndarray, axes: str = "YX") -> Path:
+    tifffile.imwrite(path, image, imagej=True, metadata={"axes": axes})
+    return path
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return tiff(tmp_path / "image.tif", scene(64, 64))
+
+
+def refuses(outcome: Outcome, sentence: str) -> None:
+    """One line on stderr and nothing on stdout."""
+    assert outcome.code == 1
+    assert outcome.out == ""
+    lines = outcome.err.strip().splitlines()
+    assert len(lines) == 1, outcome.err
+    assert sentence in lines[0]
+    assert "Traceback" not in outcome.err
+
+
+def test_train_and_denoise_from_end_to_end(cli: Cli, image: Path, tmp_path: Path) -> None:
+    done = cli("train", image, "-o", tmp_path / "run", *QUICK_FLAGS)
+    assert done.code == 0, done.err
+    assert done.out.startswith(f"{tmp_path / 'run' / 'best.safetensors'}  (3 steps, ")
+    assert "stopped by max_steps" in done.out
+    assert "The posterior has collapsed" in done.err  # three steps are not enough
+    done = cli("denoise", tmp_path / "run", image, "-o", tmp_path / "out", "--samples=2", "--device=cpu", "--quiet")
+    assert done.code == 0, done.err
+    assert done.out == f"{tmp_path / 'out' / 'image.tif'}  (mean of 2 samples on cpu)\n"
+    assert done.err == ""
+    assert tifffile.imread(tmp_path / "out" / "image.tif").shape == (64, 64)
+
+
+def test_denoise_says_how_many_samples_it_takes_by_default(
+    cli: Cli, trained: Path, image: Path, tmp_path: Path
+) -> None:
+    done = cli("denoise", trained, image, "-o", tmp_path / "o", "--device=cpu", "--uncertainty", "--float32", "--quiet")
+    assert f"(mean of {N_SAMPLES_CPU} samples on cpu)" in done.out
+    assert f"{tmp_path / 'o' / 'image_std.tif'}  (posterior standard deviation)" in done.out
+    assert tifffile.imread(tmp_path / "o" / "image.tif").dtype == np.float32
+    done = cli("denoise", trained, image, "-o", tmp_path / "d", "--device=cpu", "--direct", "--quiet")
+    assert "(direct denoiser on cpu)" in done.out
+
+
+def test_a_dry_run_prints_the_settings_and_sizes_and_writes_nothing(cli: Cli, image: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("training: {seed: 3, batch_size: 3}")
+    before = sorted(tmp_path.rglob("*"))
+    done = cli(
+        "train", image, "--config", tmp_path / "c.yaml", "--dry-run", "--seed=5", "--preset=small", "--crop-px=48"
+    )
+    assert done.code == 0, done.err
+    config = validated(yaml.safe_load(done.out))
+    assert (config.preset, config.training.seed, config.training.batch_size) == ("small", 5, 3)
+    assert config.network.n_channels == 1
+    (parameters, memory) = [line for line in done.out.splitlines() if line.startswith("#")]
+    assert "encoder 2,7" in parameters
+    assert "memory of a training step: about " in memory
+    assert sorted(tmp_path.rglob("*")) == before
+    assert cli("train", "--dry-run").code == 0
+
+
+def test_the_settings_that_a_dry_run_printed_can_be_given_back(cli: Cli, image: Path, tmp_path: Path) -> None:
+    first = cli("train", image, "--dry-run", "--preset=base", "--crop-px=40", "--noise-axis=y").out
+    (tmp_path / "c.yaml").write_text(first)
+    assert cli("train", image, "--dry-run", "--config", tmp_path / "c.yaml").out == first
+
+
+def test_every_setting_is_a_flag_with_its_explanation(cli: Cli) -> None:
+    text = " ".join(cli("train", "--help").out.replace("│", " ").split())
+    for flag in ("--noise-axis", "--n-mixture", "--max-time", "--no-dequantise", "--receptive-field", "--resume"):
+        assert flag in text
+    assert "Raise it if noise survives in the output" in text
+
+
+def test_info_names_versions_devices_and_presets(cli: Cli) -> None:
+    out = cli("info").out
+    assert f"cosdd-zoo {__version__}" in out
+    assert "cpu" in out
+    assert all(f"preset {name}: " in out for name in ("tiny", "small", "base", "large"))
+
+
+def test_the_help_is_there_at_once_and_without_torch() -> None:
+    code = (
+        "import sys\nfrom cosdd_zoo.cli import main\nsys.argv = ['cosdd-zoo', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('HEAVY', sorted({'torch', 'lightning', 'numpy', 'tifffile', 'bioimageio'} & set(sys.modules)))"
+    )
+    start = time.monotonic()
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert time.monotonic() - start < 3  # half a second on a machine with nothing else to do
+    assert "HEAVY []" in found
+    assert all(name in found for name in ("train", "denoise", "export", "check", "demo", "info"))
+
+
+def broken_tiff(path: Path) -> Path:
+    data = tiff(path, scene(64, 64)).read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    return path
+
+
+def bad_images(folder: Path) -> dict[str, tuple[list[object], str]]:
+    """Arguments of train, and the sentence that each must lead to."""
+    (folder / "text.tif").write_text("no image")
+    (folder / "notes.txt").write_text("no image")
+    (folder / "empty").mkdir()
+    nan = scene(64, 64).astype(np.float32)
+    nan[0, :5], nan[1, 0] = np.nan, np.inf
+    stack = tiff(folder / "stack.tif", scene(12, 64, 64), "TYX")
+    return {
+        "not an image": ([folder / "text.tif"], "text.tif"),
+        "another kind of file": ([folder / "notes.txt"], "notes.txt is of a kind that cannot be read"),
+        "missing": ([folder / "nowhere.tif"], "nowhere.tif does not exist"),
+        "truncated": ([broken_tiff(folder / "cut.tif")], "cut.tif"),
+        "empty folder": ([folder / "empty"], "empty holds no image"),
+        "wrong axes": ([stack, "--axes=YX"], "has shape (12, 64, 64)"),
+        "unknown axes": ([stack, "--axes=QYX"], "Use S (sample), T (time), C (channel), Z, Y and X"),
+        "constant": (
+            [tiff(folder / "flat.tif", np.full((64, 64), 9, np.uint16))],
+            "flat.tif is constant (9 everywhere)",
+        ),
+        "NaN": ([tiff(folder / "nan.tif", nan)], "nan.tif has 5 NaN and 1 infinite pixels of"),
+        "2-D to 3-D": ([tiff(folder / "plane.tif", scene(64, 64)), "--n-dims=3"], "but a 3-D model needs ZYX"),
+        "smaller than the crop": (
+            [tiff(folder / "s.tif", scene(20, 20))],
+            "s.tif is 20 x 20 px, smaller than the training",
+        ),
+        "unknown preset": ([stack, "--preset=tinny"], "There is no preset 'tinny'. Did you mean 'tiny'?"),
+        "impossible value": ([stack, "--batch-size=0"], "batch_size is 0"),
+        "impossible axis": ([stack, "--noise-axis=z"], "noise_axis is z, but a 2-D model has the axes y, x"),
+        "no such device": ([stack, "--device=tpu"], "device"),
+        "missing config": ([stack, "--config", folder / "no.yaml"], "no.yaml cannot be read as YAML"),
+    }
+
+
+CASES = [
+    "not an image", "another kind of file", "missing", "truncated", "empty folder", "wrong axes", "unknown axes",
+    "constant", "NaN", "2-D to 3-D", "smaller than the crop", "unknown preset", "impossible value",
+    "impossible axis", "no such device", "missing config",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_of_a_training_is_a_sentence_and_leaves_nothing(cli: Cli, tmp_path: Path, case: str) -> None:
+    arguments, sentence = bad_images(tmp_path)[case]
+    flags = [f for f in QUICK_FLAGS if f.split("=")[0] not in {str(a).split("=")[0] for a in arguments}]
+    refuses(cli("train", *arguments, "-o", tmp_path / "run", *flags), sentence)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_misspelt_key_of_a_config_file_is_a_sentence(cli: Cli, image: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("training:\n  learnin_rate: 0.1\n")
+    found = cli("train", image, "-o", tmp_path / "run", "--config", tmp_path / "c.yaml")
+    refuses(found, "There is no setting 'training.learnin_rate'. Did you mean 'learning_rate'?")
+
+
+def test_what_is_missing_is_named(cli: Cli, image: Path, tmp_path: Path) -> None:
+    refuses(cli("train", image), "-o RUN is missing")
+    refuses(cli("train", "-o", tmp_path / "run"), "IMAGES is missing")
+
+
+def test_a_run_in_the_way_is_a_sentence(cli: Cli, image: Path, trained: Path) -> None:
+    refuses(cli("train", image, "-o", trained, *QUICK_FLAGS), "exists and is not empty")
+
+
+@pytest.mark.parametrize("command", ["train", "denoise"])
+def test_an_output_that_cannot_be_written_is_a_sentence(
+    cli: Cli, image: Path, trained: Path, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    model = [trained] if command == "denoise" else []
+    flags = QUICK_FLAGS if command == "train" else ["--device=cpu", "--quiet"]
+    refuses(cli(command, *model, image, "-o", tmp_path / "file" / "out", *flags), "choose another folder with -o")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def bad_denoising(folder: Path, trained: Path) -> dict[str, tuple[list[object], str]]:
+    """MODEL and IMAGES of denoise, and the sentence that they must lead to."""
+    plane = tiff(folder / "plane.tif", scene(64, 64))
+    colours = tiff(folder / "colours.tif", scene(3, 64, 64), "CYX")
+    nan = scene(64, 64).astype(np.float32)
+    nan[0, 0] = np.nan
+    good = (trained / "best.safetensors").read_bytes()
+    (folder / "cut.safetensors").write_bytes(good[: len(good) // 2])
+    config = quick().model_copy(update={"network": few_features(n_dims=3, downsample=(True,))})
+    Checkpoint(config, scaling(), model(config.network).state_dict(), {}).save(folder / "volumes.safetensors")
+    (folder / "cut.zip").write_bytes(b"PK\x03\x04 and no more")
+    (folder / "void").mkdir()
+    return {
+        "channels": ([trained, colours], "colours.tif has 3 channels (axes CYX, shape (3, 64, 64)), but the model was"),
+        "2-D to 3-D": ([folder / "volumes.safetensors", plane], "plane.tif has axes YX and shape (64, 64), but a 3-D"),
+        "NaN": ([trained, tiff(folder / "nan.tif", nan)], "nan.tif has 1 NaN and 0 infinite pixels of 4096"),
+        "truncated image": ([trained, broken_tiff(folder / "cut.tif")], "cut.tif"),
+        "no image": ([trained, folder / "void"], "void holds no image"),
+        "damaged checkpoint": ([folder / "cut.safetensors", plane], "cut.safetensors cannot be read as a checkpoint"),
+        "damaged zip": ([folder / "cut.zip", plane], "cut.zip"),
+        "no model": ([folder / "nothing", plane], "nothing holds no model"),
+        "a folder that is no run": ([folder / "void", plane], "void is no run folder"),
+        "no such device": ([trained, plane, "--device=tpu"], "There is no tpu device here"),
+    }
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "channels", "2-D to 3-D", "NaN", "truncated image", "no image", "damaged checkpoint", "damaged zip", "no model",
+        "a folder that is no run", "no such device",
+    ],
+)  # fmt: skip
+def test_bad_input_of_denoising_is_a_sentence_and_leaves_nothing(
+    cli: Cli, trained: Path, tmp_path: Path, case: str
+) -> None:
+    arguments, sentence = bad_denoising(tmp_path, trained)[case]
+    device = [] if "--device=tpu" in arguments else ["--device=cpu"]
+    refuses(cli("denoise", *arguments, "-o", tmp_path / "out", "--samples=2", "--quiet", *device), sentence)
+    assert not [p for p in (tmp_path / "out").glob("*") if p.is_file()]
+
+
+def test_a_direct_denoiser_that_was_not_trained_is_a_sentence(cli: Cli, image: Path, tmp_path: Path) -> None:
+    config = quick()
+    Checkpoint(config, scaling(), model(config.network).state_dict(), {}).save(tmp_path / "m.safetensors")
+    found = cli("denoise", tmp_path / "m.safetensors", image, "-o", tmp_path / "out", "--direct", "--quiet")
+    refuses(found, "This model has no direct denoiser")
+
+
+def test_a_result_in_the_way_is_a_sentence(cli: Cli, trained: Path, image: Path) -> None:
+    before = image.read_bytes()
+    found = cli("denoise", trained, image, "-o", image.parent, "--samples=1", "--device=cpu", "--quiet")
+    refuses(found, "image.tif is there already")
+    assert image.read_bytes() == before
+
+
+def test_debug_shows_the_traceback() -> None:
+    line = [sys.executable, "-m", "cosdd_zoo", "--debug", "train", "nowhere.tif", "-o", "run"]
+    found = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert "Traceback" in found.stderr
