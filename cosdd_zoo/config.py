@@ -198,7 +198,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "n_latents": 8,
             "downsample": (True,) * 4,
             "full_resolution_blocks": False,
-            "gated": False,
             "merge_blocks": False,
             "ar_features": 16,
             "ar_blocks": 4,
