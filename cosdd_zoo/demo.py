@@ -110,8 +110,10 @@ def real_scene() -> Scene:
 def measure(scene: Scene, denoised: NDArray[Any]) -> Figures:
     """PSNR of noisy, best Gaussian and denoised against the truth, over all frames together."""
     gaussian = best_gaussian(scene.noisy, scene.truth)
-    scores = [psnr(scene.noisy, scene.truth), gaussian.psnr, psnr(denoised, scene.truth)]
-    return Figures(*(round(s, 2) for s in scores), gaussian.sigma_px)
+    noisy, best, ours = (
+        round(s, 2) for s in (psnr(scene.noisy, scene.truth), gaussian.psnr, psnr(denoised, scene.truth))
+    )
+    return Figures(noisy, best, ours, gaussian.sigma_px)
 
 
 def draw(scene: Scene, denoised: NDArray[Any], path: Path) -> None:

@@ -30,7 +30,7 @@ from cosdd_zoo.data.crops import Crops, split
 from cosdd_zoo.data.metrics import best_gaussian, psnr
 from cosdd_zoo.data.simulate import confocal_stack
 from cosdd_zoo.data.statistics import statistics
-from cosdd_zoo.errors import CheckpointError, ImageError, OutputError, TrainingError
+from cosdd_zoo.errors import CheckpointError, ConfigError, ImageError, OutputError, TrainingError
 from cosdd_zoo.training.module import MAX_SKIPPED_IN_A_ROW, CosddModule
 from cosdd_zoo.training.objective import Losses
 from cosdd_zoo.training.recorder import is_collapsed, warnings_of
@@ -111,6 +111,13 @@ def test_a_finished_training_is_not_trained_further_by_resuming(tmp_path: Path, 
 def test_a_finished_training_goes_on_with_more_steps(tmp_path: Path, images: Path) -> None:
     run = quick_run([images], tmp_path / "run")
     assert resume(run.folder, quiet=True, max_steps=9).facts["steps"] == 9
+    assert validated(read_yaml(run.folder / "config.yaml")).training.max_steps == 9
+
+
+def test_a_run_keeps_its_networks(tmp_path: Path, images: Path) -> None:
+    run = quick_run([images], tmp_path / "run")
+    with pytest.raises(ConfigError, match="The networks of a run are settled once it has begun"):
+        resume(run.folder, quiet=True, max_steps=9, noise_axis="y")
 
 
 def test_only_a_run_can_be_resumed(tmp_path: Path, images: Path) -> None:
@@ -409,7 +416,7 @@ def test_a_killed_training_can_be_resumed_from_its_last_validation(tmp_path: Pat
 @pytest.mark.slow
 def test_training_on_row_correlated_noise_beats_the_noisy_image_and_the_best_gaussian(tmp_path: Path) -> None:
     stack = confocal_stack(n_frames=6, size=128)
-    run = train(stack.noisy, tmp_path / "run", axes="SYX", quiet=True, max_time=1.2, device="cpu", crop_px=48)
+    run = train(stack.noisy, tmp_path / "run", axes="SYX", quiet=True, max_time=1.0, device="cpu", crop_px=48)
     assert not run.facts["collapsed"]
     denoised = load(run.folder, "cpu").denoise(stack.noisy, 16, axes="SYX").mean
     found = psnr(denoised, stack.signal)

@@ -11,7 +11,8 @@ previews/           noisy, one sample, mean (and direct) of one crop, as trainin
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from cosdd_zoo.config import RunConfig, read_yaml, to_yaml, validated
@@ -48,10 +49,20 @@ class RunFolder:
 
     def create(self, config: RunConfig) -> None:
         """Make the folder with its config, in place of an earlier run's. Raises OutputError when it cannot be made."""
-        try:
+        with self._writing():
             self._clear()
             self.previews.mkdir(parents=True, exist_ok=True)
+        self.write_config(config)
+
+    def write_config(self, config: RunConfig) -> None:
+        """Replace config.yaml. Raises OutputError when it cannot be written."""
+        with self._writing():
             self.config_file.write_text(to_yaml(config))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise OutputError(
                 f"{self.path} cannot be written ({error.strerror}): free some space, or choose another folder with -o."

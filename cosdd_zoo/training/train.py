@@ -28,7 +28,7 @@ from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import ImageFile, open_image
 from cosdd_zoo.data.statistics import Statistics, statistics
 from cosdd_zoo.devices import found_device, keep_freed_memory
-from cosdd_zoo.errors import ImageError
+from cosdd_zoo.errors import ConfigError, ImageError
 from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.training.module import CosddModule
 from cosdd_zoo.training.progress import ProgressBar
@@ -89,15 +89,19 @@ def resume(output: str | Path, images: Any = None, *, quiet: bool = False, **set
 
     images: only needed when the run was trained on arrays. settings: max_steps, max_time or patience may be raised.
 
-    Raises CheckpointError when the folder is no run, OutputError or ImageError as `train` does.
+    Raises CheckpointError when the folder is no run, ConfigError for other networks, and what `train` raises.
     """
     folder = RunFolder(Path(output))
-    config = resolve(None, folder.read_config().model_dump(), settings)
+    before = folder.read_config()
+    config = resolve(None, before.model_dump(), settings)
+    if config.network != before.network:
+        raise ConfigError("The networks of a run are settled once it has begun: start a new one for other networks.")
     sources = images if images is not None else list(config.data.images)
     if isinstance(sources, list) and not sources:
         raise ImageError(f"{folder.path} was trained on arrays in memory: give the same arrays again to resume it.")
     prepared = prepare(sources, config)
     stats = statistics(prepared.images, prepared.split.training, prepared.config)
+    folder.write_config(prepared.config)
     return _fit(folder, prepared, stats, False, quiet, is_resumed=True)
 
 
