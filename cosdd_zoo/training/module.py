@@ -27,6 +27,8 @@ from cosdd_zoo.training.objective import Losses, losses
 
 EXPLODED = 20.0
 """A gradient so many times longer than usual is a step to skip: clipping keeps its (useless) direction."""
+SETTLED_STEPS = 20
+"""Steps after which there is a usual length: a network's first gradients are far from it."""
 MAX_SKIPPED_IN_A_ROW = 100
 
 
@@ -99,7 +101,8 @@ class CosddModule(lightning.LightningModule):
         return Generator(device).manual_seed(self.config.training.seed * 1_000_003 + step)
 
     def _is_sound(self, norm: float) -> bool:
-        return math.isfinite(norm) and norm < EXPLODED * self.progress.usual_norm
+        usual = self.progress.step < SETTLED_STEPS or norm < EXPLODED * self.progress.usual_norm
+        return math.isfinite(norm) and usual
 
     def _count(self, norm: float) -> None:
         p, now = self.progress, time.monotonic()
