@@ -29,6 +29,8 @@ app = typer.Typer(
 NOT_FLAGS = {"n_channels", "downsample", "images"}
 """Settings that come from the images, or that only a YAML file can hold."""
 
+SAMPLES_HELP = "Posterior samples to average; 100 on a GPU, 16 on a CPU. 0: the latents' means, in one pass."
+
 Images = Annotated[list[str], typer.Argument(help="Noisy images: files, folders or globs (TIFF, NPY, PNG).")]
 Model = Annotated[Path, typer.Argument(help="A run folder, a checkpoint (.safetensors) or a package (.zip).")]
 Axes = Annotated[str | None, typer.Option(help="Axes of the files, letters of STCZYX; by default their metadata.")]
@@ -150,7 +152,7 @@ def denoise(
     model: Model,
     images: Images,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the denoised TIFFs.")],
-    samples: Annotated[int | None, typer.Option(min=1, help="Posterior samples; 100 on a GPU, 16 on a CPU.")] = None,
+    samples: Annotated[int | None, typer.Option(min=0, help=SAMPLES_HELP)] = None,
     direct: Annotated[bool, typer.Option("--direct", help="Use the direct denoiser: one pass.")] = False,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write NAME_std.tif.")] = False,
     float32: Annotated[bool, typer.Option("--float32", help="Write float32 rather than the input's dtype.")] = False,
@@ -169,8 +171,8 @@ def denoise(
     denoiser = api.load(model, device)
     opened = api.open_images(images, axes)
     _make_folder(output)
-    count = samples or denoiser.default_samples
-    how = "direct denoiser" if direct else f"mean of {count} samples"
+    count = denoiser.default_samples if samples is None else samples
+    how = "direct denoiser" if direct else f"mean of {count} samples" if count else "the latents' means"
     with steps("denoise", len(opened), quiet) as advance:
         for image in opened:
             saved = denoiser.denoise_file(
@@ -188,7 +190,9 @@ def export(
     run: Annotated[Path, typer.Argument(help="A run folder or a checkpoint (.safetensors).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The package to write, ending in .zip.")],
     card: Annotated[Path, typer.Option(help="The model card: model_cards/NAME.md.")],
-    samples: Annotated[int | None, typer.Option(min=1, help="Posterior samples that the package averages.")] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=0, help="Posterior samples averaged, 8 by default; 0: one pass.")
+    ] = None,
     direct: Annotated[bool, typer.Option("--direct", help="Export the direct denoiser: one pass.")] = False,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Standard deviation as further channels.")] = False,
     processing: Annotated[str, typer.Option(help="graph (statistics inside) or rdf (explicit).")] = "graph",

@@ -22,7 +22,6 @@ from cosdd_zoo.data.simulate import confocal_stack
 from cosdd_zoo.errors import OutputError, TrainingError
 from cosdd_zoo.inference.progress import steps
 
-N_SAMPLES = 16
 PICTURE_PX = 256
 
 
@@ -31,7 +30,7 @@ class Scene(NamedTuple):
     truth: NDArray[Any]  # [S, Y, X], on the scale of noisy
     card: str
     minutes: float
-    settings: dict[str, Any]
+    n_samples: int  # of the result and of the package
 
 
 class Figures(NamedTuple):
@@ -60,19 +59,17 @@ def run_demo(output: Path, real: bool, max_time: float | None, overwrite: bool, 
     tifffile.imwrite(noisy_file, scene.noisy, imagej=True, metadata={"axes": "TYX"}, compression="zlib")
     minutes = max_time or scene.minutes
     yield f"Training `tiny` for {minutes:g} minutes on {len(scene.noisy)} noisy frame(s) alone: {noisy_file}"
-    trained = api.train(
-        [noisy_file], run, max_time=minutes, axes=_axes(scene), overwrite=True, quiet=quiet, **scene.settings
-    )
+    trained = api.train([noisy_file], run, max_time=minutes, axes=_axes(scene), overwrite=True, quiet=quiet)
     if trained.stopped_by in ("SIGINT", "SIGTERM"):
         raise TrainingError(f"Interrupted. Continue with: cosdd-zoo train --resume {run}")
     image = api.open_images([noisy_file], _axes(scene))[0]
     with steps("denoise", 1, quiet) as advance:
-        saved = api.load(run).denoise_file(image, denoised, N_SAMPLES, overwrite=True, advance=advance)
+        saved = api.load(run).denoise_file(image, denoised, scene.n_samples, overwrite=True, advance=advance)
     figures = measure(scene, tifffile.imread(saved.path).reshape(scene.noisy.shape))
     picture = output / "before_after.png"
     draw(scene, tifffile.imread(saved.path).reshape(scene.noisy.shape), picture)
     with as_file(files("cosdd_zoo") / "demo_data" / scene.card) as card:
-        api.export(run, package, card=card, figures=dict(figures._asdict()), overwrite=True)
+        api.export(run, package, card=card, n_samples=scene.n_samples, figures=dict(figures._asdict()), overwrite=True)
     report = api.check(package)
     yield f"denoised TIFF    {saved.path}"
     yield f"package          {package}  (check: {'passed' if report.passed else 'FAILED'}, {len(report.rules)} rules)"
@@ -96,7 +93,7 @@ def table(figures: Figures, real: bool) -> list[str]:
 def simulated_scene() -> Scene:
     """24 frames of filaments and cells with their exact expectation (data.simulate)."""
     stack = confocal_stack()
-    return Scene(stack.noisy, stack.signal, "demo-confocal.md", 3.0, {})
+    return Scene(stack.noisy, stack.signal, "demo-confocal.md", 3.0, n_samples=16)
 
 
 def real_scene() -> Scene:
@@ -104,7 +101,7 @@ def real_scene() -> Scene:
     folder = files("cosdd_zoo") / "demo_data"
     with as_file(folder / "actin_noisy.tif") as noisy, as_file(folder / "actin_truth.tif") as truth:
         x, s = tifffile.imread(noisy), tifffile.imread(truth)
-    return Scene(x[None], affine_fit(s, x)[None], "demo-actin.md", 6.0, {})
+    return Scene(x[None], affine_fit(s, x)[None], "demo-actin.md", 6.0, n_samples=0)
 
 
 def measure(scene: Scene, denoised: NDArray[Any]) -> Figures:

@@ -17,7 +17,7 @@ from cosdd_zoo.export.card import read_card
 from cosdd_zoo.export.package import PackageReport, write_package
 from cosdd_zoo.export.rdf import ZScore
 from cosdd_zoo.export.torchscript import Portable, PortableDirect, PortableMean, script
-from cosdd_zoo.inference.denoise import halos, image_order
+from cosdd_zoo.inference.denoise import check_uncertainty, halos, image_order
 from cosdd_zoo.inference.tiling import round_up
 
 N_SAMPLES = 8
@@ -47,7 +47,8 @@ def export(
 
     Raises ConfigError, ImageError, OutputError or PackageError with a sentence each.
     """
-    _check(checkpoint, path, direct, uncertainty, processing)
+    _check(checkpoint, path, direct, processing)
+    check_uncertainty(uncertainty, direct, n_samples)
     read = read_card(card)
     image = sample if isinstance(sample, np.ndarray) else sample_item(checkpoint, sample)
     scaling, outside = checkpoint.scaling, None
@@ -57,7 +58,7 @@ def export(
         offset = [-m / s for m, s in zip(scaling.mean, scaling.std, strict=True)]
         checkpoint = checkpoint._replace(scaling=scaling.moved(factor, offset))
     return write_package(
-        script(portable(checkpoint, n_samples or N_SAMPLES, direct, uncertainty)),
+        script(portable(checkpoint, N_SAMPLES if n_samples is None else n_samples, direct, uncertainty)),
         path,
         read,
         image,
@@ -95,15 +96,13 @@ def sample_item(checkpoint: Checkpoint, sample: Path | None) -> NDArray[Any]:
     return item
 
 
-def _check(checkpoint: Checkpoint, path: Path, direct: bool, uncertainty: bool, processing: str) -> None:
+def _check(checkpoint: Checkpoint, path: Path, direct: bool, processing: str) -> None:
     if path.suffix.lower() != ".zip":
         raise ConfigError(f"{path} does not end in .zip: a package is one zip file, e.g. -o {path.stem}.zip.")
     if processing not in ("graph", "rdf"):
         raise ConfigError(f"--processing {processing} is unknown: use graph (portable) or rdf (explicit).")
     if direct and not checkpoint.config.network.direct:
         raise ConfigError("This model has no direct denoiser: leave out --direct, or train with --direct.")
-    if direct and uncertainty:
-        raise ConfigError("The direct denoiser predicts no standard deviation: leave out --direct or --uncertainty.")
     if checkpoint.config.network.n_dims == 1:
         raise ConfigError("A package holds 2-D or 3-D models, and this one is 1-D: run it with `cosdd-zoo denoise`.")
     if checkpoint.facts.get("collapsed"):

@@ -94,12 +94,15 @@ class Denoiser:
     ) -> Denoised:
         """The mean of n_samples posterior samples (or the direct denoiser's prediction), float32, grey values.
 
+        n_samples 0: the signal of the latents' means, in one pass; no sample, and no uncertainty.
+
         image: any axes that hold the model's spatial ones; axes: their letters (STCZYX) when they cannot be guessed.
         tile_px, halo_px: side of the windows and context around them, chosen by memory by default.
         advance: called with the share of the work just done; shares add up to 1.
 
         Raises ImageError for an image that does not fit the model, ConfigError for a model without direct denoiser.
         """
+        check_uncertainty(uncertainty, direct, n_samples)
         opened = from_array(image, axes)
         n_items = self._items(opened)
         parts = [
@@ -147,6 +150,7 @@ class Denoiser:
         The result has the input's axes, pixel size and metadata, and its dtype (rounded, saturated) unless float32.
         Raises as `denoise`, and OutputError when the result cannot be written.
         """
+        check_uncertainty(uncertainty, direct, n_samples)
         n_items, n_dims = self._items(image), self.network.n_dims
         path = folder / output_name(image)
         std_path = path.with_name(f"{path.stem}_std.tif") if uncertainty else None
@@ -183,7 +187,7 @@ class Denoiser:
         """One item of an image, by windows. Raises ImageError for pixels that are not finite."""
         if direct and not self.network.direct:
             raise ConfigError("This model has no direct denoiser: leave out --direct, or train with --direct.")
-        count = n_samples or self.default_samples
+        count = self.default_samples if n_samples is None else n_samples
 
         def mean_and_std(x: Tensor, origin: list[int], share: float) -> Tensor:
             m = self._moments(x, count, direct, seed, origin, lambda part: advance(part * share))
@@ -240,6 +244,10 @@ class Denoiser:
             advance(1.0)
             return Moments(mean, torch.zeros_like(mean))
         maps = self.engine.bottom_up(x)
+        if n_samples == 0:
+            mean = self.engine.sample(x, maps, seed, -1, origin)
+            advance(1.0)
+            return Moments(mean, torch.zeros_like(mean))
         moments = Moments(torch.zeros_like(x), torch.zeros_like(x))
         for k in range(n_samples):
             moments = Moments(*self.engine.update(moments, x, maps, seed, k, origin))
@@ -254,6 +262,13 @@ class Denoiser:
                 f"was trained on {self.network.n_channels}. Choose the channels first, or name the axes with --axes."
             )
         return image.n_items(self.network.n_dims)
+
+
+def check_uncertainty(uncertainty: bool, direct: bool, n_samples: int | None) -> None:
+    """Raises ConfigError where a standard deviation is asked for that nothing can give."""
+    if uncertainty and (direct or n_samples in (0, 1)):
+        what = "The direct denoiser predicts" if direct else f"{n_samples} samples have"
+        raise ConfigError(f"{what} no standard deviation: use two samples or more with --uncertainty.")
 
 
 def halos(network: NetworkConfig, halo_px: int | None = None) -> list[int]:

@@ -109,11 +109,13 @@ class Cosdd(nn.Module):
 
     def posterior(self, x: Tensor, n_samples: int, seed: int, origin: list[int]) -> Posterior:
         """Mean and standard deviation of the first n_samples posterior samples of raw x [B, C, *] float32; one
-        bottom-up pass for all of them.
+        bottom-up pass for all of them. No sample (0): the signal of the latents' means, in one pass.
 
         origin: as for `sample`.
         """
         maps = self.bottom_up(x)
+        if n_samples == 0:
+            return Posterior(self.sample(x, maps, seed, -1, origin), torch.zeros_like(x))
         moments = Moments(torch.zeros_like(x), torch.zeros_like(x))
         for k in range(n_samples):
             moments = self.update(moments, x, maps, seed, k, origin)

@@ -3,6 +3,7 @@ r"""Standard normal noise that belongs to a place in the image, not to a generat
     n = hash(seed, pair, level, channel, z, y, x)                 32-bit integers, absolute coordinates
     eps = sqrt(-2 log u_1) cos(2 pi u_2)                          Box-Muller, u = upper 24 bits of two hashes
     samples 2j and 2j + 1 are an antithetic pair: eps and -eps    (their means err in opposite directions)
+    sample -1 is no sample but the middle of all pairs: eps = 0
 
 The same pixel gets the same noise in a whole image and in a tile, on any device, in any runtime. Integers stay below
 2^63 (32-bit words times multipliers below 2^31), so that no runtime's treatment of overflow matters.
@@ -32,6 +33,8 @@ def latent_noise(like: Tensor, seed: int, sample: int, level: int, shape: list[i
     shape: [channels, *] of the latents. origin: absolute coordinate of the first latent along each spatial axis, in
     latents of this level.
     """
+    if sample < 0:
+        return torch.zeros([1] + shape, device=like.device)
     start = torch.zeros([1], dtype=torch.int64, device=like.device)
     word = start
     for key in [seed, sample // 2, level]:
