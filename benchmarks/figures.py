@@ -45,8 +45,10 @@ def package_difference(package: str, x: np.ndarray) -> float:
     side = min(512, *x.shape)
     part = x[:side, :side]
     tensor = Tensor.from_numpy(part[None, None].astype(np.float32), dims=("batch", "channel", "y", "x"))
+    # without core's own halo: it would be padding, which moves the image on the grid that the samples belong to
     with create_prediction_pipeline(model) as pipeline:
-        result = pipeline.predict_sample_without_blocking(Sample(members={"input": tensor}, stat={}, id="x"))
+        sample = Sample(members={"input": tensor}, stat={}, id="x")
+        result = pipeline.predict_sample_without_blocking(sample, skip_input_padding=True, skip_output_cropping=True)
     core = np.asarray(next(iter(result.members.values())).data)[0, 0]
     denoiser = cosdd_zoo.load(package)
     n_samples = int(denoiser.engine.n_samples)

@@ -145,6 +145,8 @@ class TrainingConfig(Settings):
     """Learning rate of Adamax after the warm-up."""
     warmup_steps: int = Field(50, ge=0)
     """Steps over which the learning rate rises from zero."""
+    kl_warmup_steps: int = Field(200, ge=0)
+    """Steps over which the weight of the KL rises from zero: against posteriors that collapse at the start."""
     clip_norm: float = Field(5.0, gt=0)
     """Gradients longer than this are shortened to it."""
     ema_decay: float = Field(0.99, ge=0, lt=1)

@@ -82,7 +82,7 @@ class CosddModule(lightning.LightningModule):
         passes = batch.split(self.config.training.batch_size)
         for x in passes:
             of_pass = losses(self.model, x, self._quantisation, generator)
-            self.manual_backward(of_pass.total * (len(x) / len(batch)))
+            self.manual_backward(of_pass.weighted(self.kl_weight()) * (len(x) / len(batch)))
             self.latest = Losses(*(value.detach() for value in of_pass))
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.training.clip_norm))
         if self._is_sound(norm):
@@ -129,6 +129,10 @@ class CosddModule(lightning.LightningModule):
         t = self.config.training
         by_time = self.progress.seconds / (60.0 * t.max_time) if t.max_time else 0.0
         return min(1.0, max(self.progress.step / t.max_steps, by_time))
+
+    def kl_weight(self) -> float:
+        """Rises to 1: latents that cost nothing at first are used before the AR decoder has learned to do without."""
+        return min(1.0, (self.progress.step + 1) / max(self.config.training.kl_warmup_steps, 1))
 
     def rate_factor(self) -> float:
         """Warm-up, then half a cosine down to a hundredth by the end of the training."""

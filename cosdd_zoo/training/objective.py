@@ -35,7 +35,11 @@ class Losses(NamedTuple):
 
     @property
     def total(self) -> Tensor:
-        return self.elbo + self.signal + self.direct
+        return self.weighted(1.0)
+
+    def weighted(self, kl_weight: float) -> Tensor:
+        """The sum that is minimised, with the KL at part of its weight early in training: []."""
+        return self.nll + kl_weight * self.kl.sum() + self.signal + self.direct
 
 
 def losses(model: Cosdd, x: Tensor, step: Tensor, generator: Generator) -> Losses:
