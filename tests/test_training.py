@@ -146,6 +146,15 @@ def test_an_existing_run_is_never_overwritten_unasked(tmp_path: Path, images: Pa
     assert [r["step"] for r in metrics(run.folder)] == ["3"]
 
 
+def test_a_folder_that_cannot_be_made_is_refused_before_any_pixel_is_read(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("cosdd_zoo.training.train.statistics", lambda *_: pytest.fail("pixels were read first"))
+    with pytest.raises(OutputError, match=r"run cannot be made, since .*file cannot be written to"):
+        quick_run([images], tmp_path / "file" / "run")
+
+
 def test_overwriting_removes_nothing_but_a_run(tmp_path: Path, images: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError, match="is not empty and no run folder: it is not overwritten"):

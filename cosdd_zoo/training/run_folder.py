@@ -11,6 +11,7 @@ previews/           noisy, one sample, mean (and direct) of one crop, as trainin
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,11 @@ class RunFolder:
             )
         if not is_free and not self.config_file.is_file():
             raise OutputError(f"{self.path} is not empty and no run folder: it is not overwritten. Choose another -o.")
+        there = next(p for p in (self.path.absolute(), *self.path.absolute().parents) if p.exists())
+        if not (there.is_dir() and os.access(there, os.W_OK)):  # said now, not after minutes of statistics
+            raise OutputError(
+                f"{self.path} cannot be made, since {there} cannot be written to: choose another -o, or ask for the rights."
+            )
 
     def _clear(self) -> None:
         """Remove what an earlier run left, and nothing that is not a run's."""
