@@ -59,6 +59,8 @@ class NetworkConfig(Settings):
     """Feature maps of the AR decoder, for each channel."""
     ar_blocks: int = Field(8, ge=2)
     """Blocks of the AR decoder."""
+    ar_code_maps: int = Field(0, ge=0)
+    """Maps of the code that the AR decoder sees beside the past pixels; if any, its first block takes all taps."""
     signal_layers: int = Field(4, ge=1)
     """3x3 convolutions of the signal decoder."""
     min_scale: float = Field(0.03, gt=0)
@@ -114,7 +116,7 @@ class NetworkConfig(Settings):
     def _blocks_reach_the_receptive_field(self) -> NetworkConfig:
         # the first block sees 4 to 7 pixels, each later one at most five times what was seen before it
         most = (4 + self.receptive_field_px % 4) * 5 ** (self.ar_blocks - 1)
-        if self.noise_axis != "none" and self.receptive_field_px > most:
+        if self.noise_axis != "none" and not self.ar_code_maps and self.receptive_field_px > most:
             raise ValueError(
                 f"receptive_field_px is {self.receptive_field_px}, but {self.ar_blocks} ar_blocks see {most} previous "
                 f"pixels at most: use more blocks, or a shorter receptive field"
@@ -201,8 +203,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "downsample": (True,) * 4,
             "full_resolution_blocks": False,
             "merge_blocks": False,
-            "ar_features": 16,
-            "ar_blocks": 4,
+            "ar_features": 32,
+            "ar_blocks": 2,
+            "ar_code_maps": 3,
         },
         "training": {"learning_rate": 1e-2},
     },

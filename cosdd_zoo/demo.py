@@ -101,7 +101,7 @@ def real_scene() -> Scene:
     folder = files("cosdd_zoo") / "demo_data"
     with as_file(folder / "actin_noisy.tif") as noisy, as_file(folder / "actin_truth.tif") as truth:
         x, s = tifffile.imread(noisy), tifffile.imread(truth)
-    return Scene(x[None], affine_fit(s, x)[None], "demo-actin.md", 6.0, n_samples=0)
+    return Scene(x[None], affine_fit(s, x)[None], "demo-actin.md", 3.0, n_samples=0)
 
 
 def measure(scene: Scene, denoised: NDArray[Any]) -> Figures:

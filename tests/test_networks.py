@@ -51,33 +51,47 @@ def seen_by_ar(config: NetworkConfig, shape: list[int], pixel: list[int]) -> Ten
     return torch.zeros(shape) if x.grad is None else x.grad[0].abs()
 
 
-@pytest.mark.parametrize("n_blocks", [4, 8])
+@pytest.mark.parametrize(("n_blocks", "n_maps"), [(4, 0), (8, 0), (2, 3)])
 @pytest.mark.parametrize("length", [1, 3, 7, 10, 40, 120])
-def test_the_ar_decoder_sees_exactly_the_configured_number_of_previous_pixels(length: int, n_blocks: int) -> None:
-    config = few_features(receptive_field_px=length, ar_blocks=n_blocks, ar_features=12)
+def test_the_ar_decoder_sees_exactly_the_configured_number_of_previous_pixels(
+    length: int, n_blocks: int, n_maps: int
+) -> None:
+    config = few_features(receptive_field_px=length, ar_blocks=n_blocks, ar_code_maps=n_maps, ar_features=12)
     seen = seen_by_ar(config, [1, 1, 140], [0, 0, 130])[0, 0]
     assert torch.nonzero(seen).flatten().tolist() == list(range(130 - length, 130))
 
 
 def test_a_receptive_field_that_the_blocks_cannot_fill_is_refused() -> None:
-    few_features(receptive_field_px=20, ar_blocks=2)
+    few_features(receptive_field_px=20, ar_blocks=2, ar_code_maps=0)
     with pytest.raises(ConfigError, match="receptive_field_px is 24, but 2 ar_blocks see 20 previous pixels at most"):
-        few_features(receptive_field_px=24, ar_blocks=2)
+        few_features(receptive_field_px=24, ar_blocks=2, ar_code_maps=0)
 
 
+@pytest.mark.parametrize("n_maps", [0, 3])
 @pytest.mark.parametrize("shape", [[2, 9], [2, 5, 9], [2, 3, 5, 9]], ids=["1-D", "2-D", "3-D"])
 def test_the_ar_decoder_never_sees_its_own_pixel_nor_a_later_one_nor_another_line_nor_another_channel(
-    shape: list[int],
+    shape: list[int], n_maps: int
 ) -> None:
-    config = few_features(n_dims=len(shape) - 1, n_channels=2, receptive_field_px=4, ar_features=16)
+    many = {"n_channels": 2, "receptive_field_px": 4, "ar_features": 16, "ar_code_maps": n_maps}
+    config = few_features(n_dims=len(shape) - 1, **many)
     pixel = [1, *([1] * (len(shape) - 2)), 6]
     expected = torch.zeros(shape, dtype=torch.bool)
     expected[(1, *([1] * (len(shape) - 2)), slice(2, 6))] = True
     assert torch.equal(seen_by_ar(config, shape, pixel) > 0, expected)
 
 
-def test_without_a_noise_axis_the_ar_decoder_sees_nothing_of_the_image() -> None:
-    assert not seen_by_ar(few_features(noise_axis="none"), [1, 5, 9], [0, 2, 6]).any()
+@pytest.mark.parametrize("n_maps", [0, 3])
+def test_without_a_noise_axis_the_ar_decoder_sees_nothing_of_the_image(n_maps: int) -> None:
+    assert not seen_by_ar(few_features(noise_axis="none", ar_code_maps=n_maps), [1, 5, 9], [0, 2, 6]).any()
+
+
+def test_the_ar_decoder_sees_the_code_of_past_pixels_of_its_line() -> None:
+    config = few_features(receptive_field_px=4, ar_code_maps=3, ar_features=16)
+    code = torch.zeros(1, config.n_code, 3, 12, requires_grad=True)
+    p = model(config).ar_decoder(torch.zeros(1, 1, 3, 12), code)
+    p.mean[0, :, :, 1, 7].square().sum().backward()
+    assert code.grad is not None
+    assert torch.nonzero(code.grad[0].abs().sum(0)).tolist() == [[1, i] for i in range(3, 8)]
 
 
 @pytest.mark.parametrize(("axis", "n_dims"), [("y", 2), ("y", 3), ("z", 3)])

@@ -1,8 +1,11 @@
 r"""The autoregressive decoder: explains what lies along a line, and nothing else.
 
     log p(x | code) = sum_ij log p(x_ij | code, x_i,j-1 .. x_i,j-L)                                      Eq. 5
-    h_1 = block(causal(x), code),   h_b = h_b-1 + block(causal(h_b-1), code)
+    h_1 = block(causal([x, maps(code)]), code),   h_b = h_b-1 + block(causal(h_b-1), code)
     block(a, code) = conv1x1(relu(a + conv1x1(code)))
+
+The maps of the code at past pixels are optional. With them the noise of those pixels, x_j minus the signal there, is one
+linear step away, so the first block takes all taps at once, and the later ones none.
 
 Every line along the noise axis (the last) is an independent 1-D signal, and so is every channel (grouped
 convolutions): one network of 1-D convolutions serves images of any number of dimensions.
@@ -37,7 +40,7 @@ def receptive_taps(length: int, n_blocks: int) -> list[Taps]:
     it see, or pixels between its taps would be seen by none.
     """
     if length < KERNEL:
-        return [Taps(length, 1)] + [Taps(1, 1)] * (n_blocks - 1)
+        return all_taps_first(length, n_blocks)
     first = KERNEL - 1 + length % (KERNEL - 1)
     steps = (length - first) // (KERNEL - 1)
     taps, seen, left = [Taps(first, 1)], first, 0
@@ -48,6 +51,11 @@ def receptive_taps(length: int, n_blocks: int) -> list[Taps]:
         seen += (KERNEL - 1) * dilation
         taps.append(Taps(KERNEL, dilation) if dilation > 0 else Taps(1, 1))
     return taps
+
+
+def all_taps_first(length: int, n_blocks: int) -> list[Taps]:
+    """The first block sees all pixels i-1 .. i-length, the later ones what it makes of them."""
+    return [Taps(length, 1)] + [Taps(1, 1)] * (n_blocks - 1)
 
 
 class CausalConv(nn.Module):
@@ -62,6 +70,26 @@ class CausalConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # the last `delay` pixels are cut off, so that x_i itself never enters
         return self.conv(F.pad(x, [self.left, -self.delay]))
+
+
+class BesideCode(nn.Module):
+    """Some maps of the code beside each channel's pixels: [N, C, X] and [N, F, X] -> [N, C * (1 + maps), X]."""
+
+    def __init__(self, n_code: int, n_channels: int, n_maps: int) -> None:
+        super().__init__()
+        self.map = nn.Conv1d(n_code, n_channels * n_maps, 1)
+        self.n_channels = n_channels
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        maps = self.map(code).unflatten(1, [self.n_channels, -1])
+        return torch.cat([x.unsqueeze(2), maps], dim=2).flatten(1, 2)
+
+
+class PixelsAlone(nn.Module):
+    """x: nothing of the code beside it."""
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        return x
 
 
 class Block(nn.Module):
@@ -91,8 +119,11 @@ class ARDecoder(nn.Module):
         super().__init__()
         n_channels, n_out = config.n_channels, config.n_channels * config.ar_features
         length = 0 if config.noise_axis == "none" else config.receptive_field_px
-        taps = receptive_taps(length, config.ar_blocks)
-        first = CausalConv(n_channels, n_out, taps[0], 1, n_channels) if length > 0 else NoPast()
+        n_maps = config.ar_code_maps if length > 0 else 0
+        taps = receptive_taps(length, config.ar_blocks) if n_maps == 0 else all_taps_first(length, config.ar_blocks)
+        self.beside = BesideCode(config.n_code, n_channels, n_maps) if n_maps > 0 else PixelsAlone()
+        n_in = n_channels * (1 + n_maps)
+        first = CausalConv(n_in, n_out, taps[0], 1, n_channels) if length > 0 else NoPast()
         self.first = Block(first, config.n_code, n_out, n_channels)
         self.blocks = nn.ModuleList(
             Block(CausalConv(n_out, n_out, t, 0, n_channels), config.n_code, n_out, n_channels) for t in taps[1:]
@@ -110,7 +141,7 @@ class ARDecoder(nn.Module):
 
     def forward(self, x: Tensor, code: Tensor) -> Mixture:
         code_lines = to_lines(code)
-        h = self.first(to_lines(x), code_lines)
+        h = self.first(self.beside(to_lines(x), code_lines), code_lines)
         for block in self.blocks:
             h = h + block(h, code_lines)
         return mixture(from_lines(self.to_mixture(h), list(x.shape)), self.n_channels, self.n_mixture, self.min_scale)
