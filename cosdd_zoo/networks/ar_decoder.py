@@ -4,8 +4,8 @@ r"""The autoregressive decoder: explains what lies along a line, and nothing els
     h_1 = block(causal([x, maps(code)]), code),   h_b = h_b-1 + block(causal(h_b-1), code)
     block(a, code) = conv1x1(relu(a + conv1x1(code)))
 
-The maps of the code at past pixels are optional. With them the noise of those pixels, x_j minus the signal there, is one
-linear step away, so the first block takes all taps at once, and the later ones none.
+The maps of the code at past pixels are optional. With them the noise of those pixels, x_j minus the signal there, is
+one linear step away, so the first block takes all taps at once, and the later ones none.
 
 Every line along the noise axis (the last) is an independent 1-D signal, and so is every channel (grouped
 convolutions): one network of 1-D convolutions serves images of any number of dimensions.
