@@ -42,8 +42,7 @@ class RunFolder:
         there = next(p for p in (self.path.absolute(), *self.path.absolute().parents) if p.exists())
         if not (there.is_dir() and os.access(there, os.W_OK)):  # said now, not after minutes of statistics
             raise OutputError(
-                f"{self.path} cannot be made, since {there} cannot be written to: choose another -o, or ask for the "
-                f"rights."
+                f"{self.path} cannot be made, since {there} cannot be written to: choose another folder with -o."
             )
 
     def _clear(self) -> None:
