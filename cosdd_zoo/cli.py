@@ -16,7 +16,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from cosdd_zoo.config import PRESETS, DataConfig, NetworkConfig, TrainingConfig, read_yaml, resolve, to_yaml
-from cosdd_zoo.errors import ConfigError, CosddError, OutputError
+from cosdd_zoo.errors import ConfigError, CosddError
 from cosdd_zoo.version import __version__
 
 app = typer.Typer(
@@ -166,11 +166,12 @@ def denoise(
 ) -> None:
     """Denoise images: TIFFs under the same names, with the same axes, pixel size and dtype."""
     from cosdd_zoo import api
+    from cosdd_zoo.data.beside import make_folder
     from cosdd_zoo.inference.progress import steps
 
     denoiser = api.load(model, device)
     opened = api.open_images(images, axes)
-    _make_folder(output)
+    make_folder(output)
     count = denoiser.default_samples if samples is None else samples
     how = "direct denoiser" if direct else f"mean of {count} samples" if count else "the latents' means"
     with steps("denoise", len(opened), quiet) as advance:
@@ -261,13 +262,6 @@ def info() -> None:
         typer.echo(
             f"preset {name}: {network.n_features} features, {network.n_latents} latents, {network.n_levels} levels"
         )
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be made ({error.strerror}): choose another folder with -o.") from None
 
 
 if __name__ == "__main__":
