@@ -29,6 +29,8 @@ app = typer.Typer(
 NOT_FLAGS = {"n_channels", "downsample", "images"}
 """Settings that come from the images, or that only a YAML file can hold."""
 
+NOISE_HELP = "stripes, pickup, ar1, checkerboard, emccd, scmos, or uncorrelated for comparison."
+CLEAN_HELP = "filaments (by default), nuclei or lattice; or clean images: a file, a folder or a glob."
 SAMPLES_HELP = "Posterior samples to average; 100 on a GPU, 16 on a CPU. 0: the latents' means, in one pass."
 
 Images = Annotated[list[str], typer.Argument(help="Noisy images: files, folders or globs (TIFF, NPY, PNG).")]
@@ -227,6 +229,39 @@ def check(
             typer.echo(f"{mark}  {rule.name}" + (f": {rule.detail}" if rule.detail else ""))
     if not report.passed:
         raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for noisy.tif and truth.tif.")],
+    noise: Annotated[str | None, typer.Option(help=NOISE_HELP)] = None,
+    clean: Annotated[str | None, typer.Option(help=CLEAN_HELP)] = None,
+    frames: Annotated[int | None, typer.Option(help="Frames, 24 by default; given images are taken in turn.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side in px, 256 by default, cut from given images.")] = None,
+    photons: Annotated[
+        float | None, typer.Option(help="Photons in the brightest places, 40 by default; fewer are noisier.")
+    ] = None,
+    axes: Axes = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed and settings make the same files; 0.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings in YAML: a simulation.yaml, changed or not.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a noisy stack whose truth is known, to try settings on or to compare methods with."""
+    from cosdd_zoo.data.metrics import psnr
+    from cosdd_zoo.data.simulate.folder import EXAMPLE, resolve_simulation, write_simulation
+
+    file = read_yaml(config, EXAMPLE) if config else None
+    settings = resolve_simulation(
+        noise, file, clean=clean, axes=axes, n_frames=frames, size_px=size, photons=photons, seed=seed
+    )
+    written = write_simulation(settings, output, overwrite)
+    stack, kind = written.stack, settings.noise
+    shape = " x ".join(map(str, stack.noisy.shape))
+    clipped = f", {stack.n_clipped} of {stack.noisy.size} pixels clipped" if stack.n_clipped else ""
+    noisy_db = psnr(stack.noisy, stack.signal)
+    typer.echo(f"{written.noisy}  ({shape} px, {kind.kind}, noise axis {kind.axis}, {noisy_db:.2f} dB{clipped})")
+    typer.echo(f"{written.truth}  (the expectation of each noisy pixel)")
+    typer.echo(f"{written.settings}  (repeats both with --config)")
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """The simulated stacks: every formula holds, so that a figure against their truth means something."""
 
 import hashlib
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from cosdd_zoo.data.simulate import NOISES, Noise, confocal_stack, photon_stack, scene_stack, to_photons
+from cosdd_zoo.data.simulate.folder import Simulation, resolve_simulation, write_simulation
 from cosdd_zoo.data.simulate.noises import PEDESTAL, Ar1, Scmos, Stripes, Uncorrelated
 from cosdd_zoo.data.simulate.scenes import PEAK_PHOTONS, SCENES
 from cosdd_zoo.data.simulate.stack import DARK
-from cosdd_zoo.errors import ImageError
+from cosdd_zoo.errors import ConfigError, ImageError
 
 KINDS = list(NOISES)
 N_SIGMA = 4.5  # a chance of 1e-5 for each comparison, were the seed not fixed
@@ -239,3 +241,38 @@ def test_photons_of_one_s_own_are_exposed_as_they_are() -> None:
 def test_constant_images_hold_nothing_to_simulate_on() -> None:
     with pytest.raises(ImageError, match=r"The clean images are 7 nearly everywhere"):
         to_photons(np.full((2, 32, 32), 7))
+
+
+def test_the_settings_of_a_stack_give_it_again(tmp_path: Path) -> None:
+    settings = Simulation(noise=Scmos(column_std=20.0), clean="lattice", n_frames=2, size_px=48, photons=25.0, seed=9)
+    first = write_simulation(settings, tmp_path / "first")
+    again = write_simulation(resolve_simulation(None, settings.model_dump(mode="json")), tmp_path / "again")
+    for one, other in zip(first[:3], again[:3], strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_file_keeps_its_parameters_unless_another_noise_is_named() -> None:
+    file = {"noise": {"kind": "stripes", "row_std": 30.0}, "n_frames": 3}
+    assert resolve_simulation("stripes", file, seed=2).noise == Stripes(row_std=30.0)
+    assert resolve_simulation("stripes", file, seed=2, n_frames=4).n_frames == 4
+    assert resolve_simulation("pickup", file).noise == NOISES["pickup"]()
+    assert resolve_simulation(None, {"noise": "ar1"}).noise == Ar1()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({}, "--noise is missing: choose one of uncorrelated, stripes"),
+        ({"noise": "strips"}, "There is no noise 'strips'. Did you mean 'stripes'"),
+        ({"noise": ["ar1"]}, r"There is no noise \['ar1'\]"),
+        ({"noise": {"kind": "ar1", "row_std": 1}}, "There is no setting 'noise.row_std'. Did you mean 'read_std'"),
+        ({"noise": {"kind": "ar1", "coefficient": 1}}, "noise.coefficient is 1: Input should be less than 1"),
+        ({"noise": {"kind": "ar1", "read_std": float("inf")}}, "noise.read_std is inf"),
+        ({"noise": "ar1", "n_frame": 2}, "There is no setting 'n_frame'. Did you mean 'n_frames'"),
+        ({"noise": "ar1", "photons": 0}, "photons is 0: Input should be greater than 0"),
+        ({"noise": "ar1", "n_frames": 600, "size_px": 1024}, "600 frames of 1024 x 1024 px are 629145600 pixels, more"),
+    ],
+)
+def test_settings_that_there_are_not_are_a_sentence(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        resolve_simulation(None, values)
