@@ -16,7 +16,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from cosdd_zoo.config import PRESETS, DataConfig, NetworkConfig, TrainingConfig, read_yaml, resolve, to_yaml
-from cosdd_zoo.errors import ConfigError, CosddError, OutputError
+from cosdd_zoo.errors import ConfigError, CosddError
 from cosdd_zoo.version import __version__
 
 app = typer.Typer(
@@ -29,6 +29,8 @@ app = typer.Typer(
 NOT_FLAGS = {"n_channels", "downsample", "images"}
 """Settings that come from the images, or that only a YAML file can hold."""
 
+NOISE_HELP = "stripes, pickup, ar1, checkerboard, emccd, scmos, or uncorrelated for comparison."
+CLEAN_HELP = "filaments (by default), nuclei or lattice; or clean images: a file, a folder or a glob."
 SAMPLES_HELP = "Posterior samples to average; 100 on a GPU, 16 on a CPU. 0: the latents' means, in one pass."
 
 Images = Annotated[list[str], typer.Argument(help="Noisy images: files, folders or globs (TIFF, NPY, PNG).")]
@@ -166,11 +168,12 @@ def denoise(
 ) -> None:
     """Denoise images: TIFFs under the same names, with the same axes, pixel size and dtype."""
     from cosdd_zoo import api
+    from cosdd_zoo.data.beside import make_folder
     from cosdd_zoo.inference.progress import steps
 
     denoiser = api.load(model, device)
     opened = api.open_images(images, axes)
-    _make_folder(output)
+    make_folder(output)
     count = denoiser.default_samples if samples is None else samples
     how = "direct denoiser" if direct else f"mean of {count} samples" if count else "the latents' means"
     with steps("denoise", len(opened), quiet) as advance:
@@ -229,6 +232,39 @@ def check(
 
 
 @app.command()
+def simulate(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for noisy.tif and truth.tif.")],
+    noise: Annotated[str | None, typer.Option(help=NOISE_HELP)] = None,
+    clean: Annotated[str | None, typer.Option(help=CLEAN_HELP)] = None,
+    frames: Annotated[int | None, typer.Option(help="Frames, 24 by default; given images are taken in turn.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side in px, 256 by default, cut from given images.")] = None,
+    photons: Annotated[
+        float | None, typer.Option(help="Photons in the brightest places, 40 by default; fewer are noisier.")
+    ] = None,
+    axes: Axes = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed and settings make the same files; 0.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings in YAML: a simulation.yaml, changed or not.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a noisy stack whose truth is known, to try settings on or to compare methods with."""
+    from cosdd_zoo.data.metrics import psnr
+    from cosdd_zoo.data.simulate.folder import EXAMPLE, resolve_simulation, write_simulation
+
+    file = read_yaml(config, EXAMPLE) if config else None
+    settings = resolve_simulation(
+        noise, file, clean=clean, axes=axes, n_frames=frames, size_px=size, photons=photons, seed=seed
+    )
+    written = write_simulation(settings, output, overwrite)
+    stack, kind = written.stack, settings.noise
+    shape = " x ".join(map(str, stack.noisy.shape))
+    clipped = f", {stack.n_clipped} of {stack.noisy.size} pixels clipped" if stack.n_clipped else ""
+    noisy_db = psnr(stack.noisy, stack.signal)
+    typer.echo(f"{written.noisy}  ({shape} px, {kind.kind}, noise axis {kind.axis}, {noisy_db:.2f} dB{clipped})")
+    typer.echo(f"{written.truth}  (the expectation of each noisy pixel)")
+    typer.echo(f"{written.settings}  (repeats both with --config)")
+
+
+@app.command()
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")] = Path("cosdd-demo"),
     real: Annotated[bool, typer.Option("--real", help="One real confocal frame instead of a simulated stack.")] = False,
@@ -261,13 +297,6 @@ def info() -> None:
         typer.echo(
             f"preset {name}: {network.n_features} features, {network.n_latents} latents, {network.n_levels} levels"
         )
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be made ({error.strerror}): choose another folder with -o.") from None
 
 
 if __name__ == "__main__":

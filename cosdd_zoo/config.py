@@ -232,7 +232,7 @@ def preset(name: str, **overrides: Any) -> RunConfig:
     Raises ConfigError for an unknown preset or setting.
     """
     if name not in PRESETS:
-        raise ConfigError(f"There is no preset {name!r}. {_nearest(name, PRESETS)}")
+        raise ConfigError(f"There is no preset {name!r}. {nearest(name, PRESETS)}")
     sections = {section: dict(values) for section, values in PRESETS[name].items()}
     for key, value in overrides.items():
         sections.setdefault(section_of(key), {})[key] = value
@@ -243,7 +243,7 @@ def section_of(key: str) -> str:
     """The section that a setting lives in. Raises ConfigError when there is none."""
     owners = {name: section for section, fields in _sections().items() for name in fields}
     if key not in owners:
-        raise ConfigError(f"There is no setting {key!r}. {_nearest(key, owners)}")
+        raise ConfigError(f"There is no setting {key!r}. {nearest(key, owners)}")
     return owners[key]
 
 
@@ -255,8 +255,8 @@ def validated(values: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(" ".join(_sentence(e) for e in error.errors())) from None
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The nested settings of a YAML file: those named in it, over its preset's.
+def read_yaml(path: Path, example: str = "`--dry-run` prints") -> dict[str, Any]:
+    """The nested settings of a YAML file, as they stand there; `example` ends the sentence on what was expected.
 
     Raises ConfigError when the file cannot be read or is no mapping.
     """
@@ -264,9 +264,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"{path} cannot be read as YAML ({reason}): expected settings as `--dry-run` prints."
-        ) from None
+        raise ConfigError(f"{path} cannot be read as YAML ({reason}): expected settings as {example}.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds {type(values).__name__}, not settings: expected `section: {{key: value}}`.")
     return values
@@ -280,7 +278,7 @@ def resolve(preset_name: str | None, file: Mapping[str, Any] | None, overrides: 
     base = preset(name).model_dump()
     for section, values in file.items():
         if section not in _sections():
-            raise ConfigError(f"There is no section {section!r}. {_nearest(section, _sections())}")
+            raise ConfigError(f"There is no section {section!r}. {nearest(section, _sections())}")
         if not isinstance(values, Mapping | None):
             raise ConfigError(f"{section} is {values!r}: expected settings, one a line, indented below `{section}:`.")
         base[section] = {**base[section], **(values or {})}
@@ -299,17 +297,23 @@ def _sections() -> dict[str, list[str]]:
     return {s: list(fields[s].default.__class__.model_fields) for s in ("network", "training", "data")}
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about a name that there is not: the known one that may have been meant, or all."""
     known = sorted(known)
     close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     return f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(known)}."
 
 
 def _sentence(error: Any) -> str:
+    section = error["loc"][0] if len(error["loc"]) > 1 else None
+    known = _sections().get(section, ["preset", *_sections()]) if section else ["preset", *_sections()]
+    return problem(error, known)
+
+
+def problem(error: Any, known: Iterable[str]) -> str:
+    """One of pydantic's errors as a sentence; `known` are the settings that there are where one was misspelt."""
     place = ".".join(str(p) for p in error["loc"])
     if error["type"] == "extra_forbidden":
-        section = error["loc"][0] if len(error["loc"]) > 1 else None
-        known = _sections().get(section, ["preset", *_sections()]) if section else ["preset", *_sections()]
-        return f"There is no setting {place!r}. {_nearest(str(error['loc'][-1]), known)}"
+        return f"There is no setting {place!r}. {nearest(str(error['loc'][-1]), known)}"
     message = error["msg"].removeprefix("Value error, ")
     return f"{place} is {error['input']!r}: {message}." if place and error["type"] != "value_error" else f"{message}."

@@ -1,5 +1,6 @@
 """The command line: what it prints, and for every mistake one red sentence, exit code 1 and nothing half-written."""
 
+import errno
 import subprocess
 import sys
 import time
@@ -16,6 +17,10 @@ from models import few_features, model, quick, scaling, scene
 from cosdd_zoo.checkpoint import Checkpoint
 from cosdd_zoo.cli import main
 from cosdd_zoo.config import validated
+from cosdd_zoo.data.images import open_image
+from cosdd_zoo.data.metrics import psnr
+from cosdd_zoo.data.simulate import NOISES, confocal_stack, folder
+from cosdd_zoo.data.simulate.scenes import SCENES
 from cosdd_zoo.errors import ImageError
 from cosdd_zoo.inference.denoise import N_SAMPLES_CPU
 from cosdd_zoo.version import __version__
@@ -143,7 +148,7 @@ def test_the_help_is_there_at_once_and_without_torch() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert time.monotonic() - start < 3  # half a second on a machine with nothing else to do
     assert "HEAVY []" in found
-    assert all(name in found for name in ("train", "denoise", "export", "check", "demo", "info"))
+    assert all(name in found for name in ("train", "denoise", "export", "check", "simulate", "demo", "info"))
 
 
 def broken_tiff(path: Path) -> Path:
@@ -281,6 +286,139 @@ def test_a_result_in_the_way_is_a_sentence(cli: Cli, trained: Path, image: Path)
     found = cli("denoise", trained, image, "-o", image.parent, "--samples=1", "--device=cpu", "--quiet")
     refuses(found, "image.tif is there already")
     assert image.read_bytes() == before
+
+
+SMALL = ["--frames=3", "--size=64"]
+
+
+def test_simulate_writes_a_noisy_stack_its_truth_and_what_repeats_them(cli: Cli, tmp_path: Path) -> None:
+    done = cli("simulate", "-o", tmp_path / "s", "--noise=scmos", "--clean=nuclei", "--seed=4", *SMALL)
+    assert done.code == 0, done.err
+    noisy, truth = (tifffile.imread(tmp_path / "s" / name) for name in ("noisy.tif", "truth.tif"))
+    assert done.out.splitlines()[0] == (
+        f"{tmp_path / 's' / 'noisy.tif'}  (3 x 64 x 64 px, scmos, noise axis y, {psnr(noisy, truth):.2f} dB)"
+    )
+    assert done.err == ""
+    assert sorted(p.name for p in (tmp_path / "s").iterdir()) == ["noisy.tif", "simulation.yaml", "truth.tif"]
+    assert open_image(tmp_path / "s" / "noisy.tif").axes == "TYX"
+    done = cli("simulate", "-o", tmp_path / "again", "--config", tmp_path / "s" / "simulation.yaml")
+    assert done.code == 0, done.err
+    for name in ("noisy.tif", "truth.tif", "simulation.yaml"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "s" / name).read_bytes()
+
+
+def test_simulate_makes_the_demo_s_stack_by_default(cli: Cli, tmp_path: Path) -> None:
+    assert cli("simulate", "-o", tmp_path / "s", "--noise=stripes", "--frames=2").code == 0
+    stack = confocal_stack(n_frames=2)
+    assert np.array_equal(tifffile.imread(tmp_path / "s" / "noisy.tif"), stack.noisy)
+    assert np.array_equal(tifffile.imread(tmp_path / "s" / "truth.tif"), stack.signal)
+
+
+def test_a_simulation_s_settings_say_what_the_noise_is_like(cli: Cli, tmp_path: Path) -> None:
+    cli("simulate", "-o", tmp_path / "s", "--noise=emccd", *SMALL)
+    text = (tmp_path / "s" / "simulation.yaml").read_text()
+    assert f"# cosdd-zoo {__version__}, NumPy {np.__version__}." in text
+    assert "# noise axis x; at the mean of " in text
+    assert "correlation along x at 1, 2 and 3 px -0.079 0.000 0.000" in text
+    assert yaml.safe_load(text)["noise"]["undershoot"] == 0.08
+
+
+def test_simulate_takes_clean_images_in_turn_and_cuts_out_their_middle(cli: Cli, tmp_path: Path) -> None:
+    clean = np.random.default_rng(0).gamma(2.0, 100.0, (2, 80, 90)).astype(np.float32)
+    path = tiff(tmp_path / "clean.tif", clean, "TYX")
+    done = cli("simulate", "-o", tmp_path / "s", "--noise=uncorrelated", "--clean", path, *SMALL)
+    assert done.code == 0, done.err
+    truth, noisy = (tifffile.imread(tmp_path / "s" / name) for name in ("truth.tif", "noisy.tif"))
+    for frame, index in enumerate((0, 1, 0)):
+        assert np.corrcoef(truth[frame].ravel(), clean[index, 8:72, 13:77].ravel())[0, 1] > 0.99
+    assert np.array_equal(truth[0], truth[2])
+    assert not np.array_equal(noisy[0], noisy[2])
+
+
+def test_one_simulated_frame_is_an_image(cli: Cli, tmp_path: Path) -> None:
+    assert cli("simulate", "-o", tmp_path / "s", "--noise=pickup", "--frames=1", "--size=64").code == 0
+    assert open_image(tmp_path / "s" / "noisy.tif").axes == "YX"
+
+
+def test_the_help_of_simulate_names_every_noise_scene_and_default(cli: Cli) -> None:
+    text = " ".join(cli("simulate", "--help").out.replace("│", " ").split())
+    settings = folder.Simulation.model_fields
+    numbers = [f"{settings[name].default:g} by default" for name in ("n_frames", "size_px", "photons")]
+    assert all(name in text for name in (*NOISES, *SCENES, f"{settings['clean'].default} (by default)", *numbers))
+
+
+def bad_simulations(folder: Path) -> dict[str, tuple[list[object], str]]:
+    """Arguments of simulate, and the sentence that each must lead to."""
+    (folder / "text.tif").write_text("no image")
+    (folder / "c.yaml").write_text("noise: {kind: stripes, row_stdd: 3}")
+    (folder / "list.yaml").write_text("- stripes")
+    nan = np.full((64, 64), np.nan, np.float32)
+    return {
+        "no noise": ([], "--noise is missing: choose one of uncorrelated, stripes"),
+        "unknown noise": (["--noise=strips"], "There is no noise 'strips'. Did you mean 'stripes'?"),
+        "unknown scene": (["--clean=filament"], "There is no scene and no file 'filament'. Did you mean 'filaments'?"),
+        "missing": (["--clean", folder / "nowhere.tif"], "nowhere.tif does not exist"),
+        "not an image": (["--clean", folder / "text.tif"], "text.tif"),
+        "too small": (["--clean", tiff(folder / "s.tif", scene(40, 64))], "s.tif is 40 x 64 px, but frames of 64 px"),
+        "colours": (["--clean", tiff(folder / "c.tif", scene(3, 64, 64), "CYX")], "c.tif has 3 channels, but noise is"),
+        "NaN": (["--clean", tiff(folder / "nan.tif", nan)], "nan.tif has 4096 NaN and 0 infinite pixels"),
+        "constant": (
+            ["--clean", tiff(folder / "flat.tif", np.full((64, 64), 9, np.uint16))],
+            "are 9 nearly everywhere",
+        ),
+        "no photons": (["--photons=0"], "photons is 0.0: Input should be greater than 0"),
+        "too large": (["--frames=600", "--size=1024"], "629145600 pixels, more than the 134217728 of one file"),
+        "misspelt": (["--config", folder / "c.yaml"], "There is no setting 'noise.row_stdd'. Did you mean 'row_std'?"),
+        "no settings": (["--config", folder / "list.yaml"], "list.yaml holds list, not settings"),
+        "missing config": (["--config", folder / "no.yaml"], "expected settings as in the simulation.yaml"),
+    }
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "no noise", "unknown noise", "unknown scene", "missing", "not an image", "too small", "colours", "NaN",
+        "constant", "no photons", "too large", "misspelt", "no settings", "missing config",
+    ],
+)  # fmt: skip
+def test_bad_input_of_a_simulation_is_a_sentence_and_leaves_nothing(cli: Cli, tmp_path: Path, case: str) -> None:
+    arguments, sentence = bad_simulations(tmp_path)[case]
+    named = case == "no noise" or any(str(a).startswith(("--noise", "--config")) for a in arguments)
+    noise = [] if named else ["--noise=stripes"]
+    size = [] if case == "too large" else SMALL
+    refuses(cli("simulate", "-o", tmp_path / "out", *noise, *size, *arguments), sentence)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_simulation_in_the_way_is_kept_unless_it_may_be_replaced(cli: Cli, tmp_path: Path) -> None:
+    arguments = ["simulate", "-o", tmp_path / "s", "--noise=ar1", *SMALL]
+    assert cli(*arguments).code == 0
+    (tmp_path / "s" / "notes.txt").write_text("mine")
+    before = (tmp_path / "s" / "noisy.tif").read_bytes()
+    sentence = "s holds noisy.tif, truth.tif, simulation.yaml already: choose another -o, or use --overwrite."
+    refuses(cli(*arguments, "--seed=1"), sentence)
+    assert (tmp_path / "s" / "noisy.tif").read_bytes() == before
+    assert cli(*arguments, "--seed=1", "--overwrite").code == 0
+    assert (tmp_path / "s" / "noisy.tif").read_bytes() != before
+    assert (tmp_path / "s" / "notes.txt").read_text() == "mine"
+
+
+def test_a_simulation_that_cannot_be_written_is_a_sentence(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    refuses(cli("simulate", "-o", tmp_path / "file" / "s", "--noise=ar1", *SMALL), "choose another folder with -o")
+
+
+def test_a_disk_that_fills_up_leaves_no_part_of_a_simulation(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: object, **__: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    real = folder._save
+    monkeypatch.setattr(folder, "_save", lambda part, stack: (real if stack.dtype == np.uint16 else full)(part, stack))
+    refuses(cli("simulate", "-o", tmp_path / "s", "--noise=ar1", *SMALL), "s is full, so truth.tif was not written")
+    assert list((tmp_path / "s").iterdir()) == []
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

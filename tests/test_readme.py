@@ -11,6 +11,7 @@ from typer.main import get_command
 
 import cosdd_zoo
 from cosdd_zoo.cli import app
+from cosdd_zoo.data.simulate import NOISES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -94,6 +95,12 @@ def named_paths() -> list[str]:
 @pytest.mark.parametrize("path", named_paths())
 def test_every_path_that_is_named_exists(path: str) -> None:
     assert (ROOT / path).exists(), f"README.md names {path}, which is not in the repository"
+
+
+def test_every_simulated_noise_is_shown_with_its_noise_axis() -> None:
+    table = README[README.index("| `--noise` |") :].partition("\n\n")[0]
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    assert {name: axis for name, _, axis, *_ in rows} == {kind: noise.axis for kind, noise in NOISES.items()}
 
 
 @pytest.mark.parametrize("page", ["README.md", "benchmarks/results/README.md"])

@@ -34,6 +34,14 @@ def beside(path: Path, overwrite: bool = False) -> Iterator[Path]:
         _remove(part)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for results, with its parents, unless it is there. Raises OutputError when it cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be made ({error.strerror}): choose another folder with -o.") from None
+
+
 def _settle(part: Path) -> None:
     """Network disks report that they are full as late as here."""
     with part.open("rb+") as file:
