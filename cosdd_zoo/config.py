@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from cosdd_zoo.errors import ConfigError
 
 NoiseAxis = Literal["x", "y", "z", "none"]
+Likelihood = Literal["bins", "dequantised", "density"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 SPATIAL_AXES = {1: "x", 2: "yx", 3: "zyx"}
 
@@ -171,8 +172,9 @@ class TrainingConfig(Settings):
     """The same seed, data and device give the same training."""
     stabilise: bool = True
     """Square-root transform in front of the VAE, so that noise of any brightness has about the same size."""
-    dequantise: bool = True
-    """Add uniform noise of one grey level to integer data in training: a density of discrete values is unbounded."""
+    likelihood: Likelihood = "dequantised"
+    """Of integer data: the probability of the whole grey level, or the density with noise of one level added, or the
+    bare density, which is unbounded. Continuous data always have a density."""
 
 
 class DataConfig(Settings):

@@ -126,7 +126,7 @@ def test_the_settings_that_a_dry_run_printed_can_be_given_back(cli: Cli, image: 
 
 def test_every_setting_is_a_flag_with_its_explanation(cli: Cli) -> None:
     text = " ".join(cli("train", "--help").out.replace("│", " ").split())
-    for flag in ("--noise-axis", "--n-mixture", "--max-time", "--no-dequantise", "--receptive-field", "--resume"):
+    for flag in ("--noise-axis", "--n-mixture", "--max-time", "--likelihood", "--receptive-field", "--resume"):
         assert flag in text
     assert "Raise it if noise survives in the output" in text
 

@@ -12,7 +12,7 @@ from cosdd_zoo.config import NetworkConfig, preset
 from cosdd_zoo.errors import ConfigError
 from cosdd_zoo.networks.ar_decoder import ARDecoder
 from cosdd_zoo.networks.build import Cosdd, receptive_radius
-from cosdd_zoo.networks.likelihood import Gaussian, gaussian, kl_divergence, log_likelihood, mixture
+from cosdd_zoo.networks.likelihood import Gaussian, gaussian, kl_divergence, log_bin_density, log_likelihood, mixture
 
 MILLIONS = {
     "small": {"encoder": 2.74, "ar_decoder": 0.21, "signal_decoder": 0.11, "direct_denoiser": 2.2},
@@ -128,6 +128,48 @@ def test_the_mixture_likelihood_is_that_of_torch() -> None:
     expected = MixtureSameFamily(Categorical(logits=weight), Normal(mean, std)).log_prob(x)
     torch.testing.assert_close(log_likelihood(p, x), expected)
     torch.testing.assert_close(p.log_weight.exp().sum(2), torch.ones(2, 2, 5, 6))
+
+
+def test_the_probabilities_of_all_grey_values_sum_to_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    p = mixture(2 * torch.randn(1, 9, 1, 1, generator=generator), 1, 3, 0.03)
+    for step in (1e-3, 0.05, 0.7):
+        edges = torch.arange(-40.0, 40.0, step, dtype=torch.float64).reshape(1, 1, 1, -1)
+        density = log_bin_density(p, edges[..., :-1], edges[..., 1:]).double()
+        assert float((density.exp() * edges.diff(dim=-1)).sum()) == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("width", [1e-4, 9e-3, 1.1e-2, 0.3, 5.0])
+def test_the_bin_density_is_the_integral_of_the_mixture(width: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    p = mixture(torch.randn(1, 9, 50, 1, generator=generator), 1, 3, 0.03)
+    low = torch.linspace(-6, 6, 50).reshape(1, 1, 50, 1)
+    wide = [part.double() for part in p]
+    ends = [Normal(wide[1], wide[2]).cdf((low.double() + w).unsqueeze(2)) for w in (0.0, width)]
+    expected = torch.log((wide[0].exp() * (ends[1] - ends[0])).sum(2) / width)
+    likely = expected > -12  # further out the expected value is itself inexact
+    found = log_bin_density(p, low, low + width).double()
+    torch.testing.assert_close(found[likely], expected[likely], atol=2e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("width", [1e-6, 1e-3, 0.3, 300.0])
+@pytest.mark.parametrize("place", [-1e4, -50.0, 0.0, 50.0, 1e4])
+def test_the_bin_density_and_its_gradient_stay_finite_far_out_and_for_any_width(width: float, place: float) -> None:
+    parameters = torch.tensor([0.0, 1.0, -1.0, -1e4, 0.0, 3.0, -1e3, 0.0, 9.0]).reshape(1, 9, 1, 1).requires_grad_()
+    p = mixture(parameters, 1, 3, 1e-3)
+    low = torch.full((1, 1, 1, 1), place)
+    density = log_bin_density(p, low, low + max(width, abs(place) * 1e-6))
+    density.sum().backward()
+    assert torch.isfinite(density).all()
+    assert parameters.grad is not None
+    assert torch.isfinite(parameters.grad).all()
+
+
+def test_the_probability_of_a_grey_value_does_not_grow_without_bound() -> None:
+    low, high = torch.full((1, 1, 1, 1), -0.5), torch.full((1, 1, 1, 1), 0.5)
+    narrow = mixture(torch.tensor([0.0, 0.0, -1e4]).reshape(1, 3, 1, 1), 1, 1, 1e-9)
+    assert float(log_likelihood(narrow, torch.zeros(1, 1, 1, 1))) > 19
+    assert float(log_bin_density(narrow, low, high)) == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("value", [-1e30, -1e4, -100.0, 0.0, 100.0, 1e4])

@@ -7,15 +7,18 @@ from torch import Generator, Tensor
 from torch.distributions import Categorical, MixtureSameFamily, Normal, kl_divergence
 from torch.nn import functional as F
 
+from cosdd_zoo.config import Likelihood
 from cosdd_zoo.networks.build import Cosdd
-from cosdd_zoo.networks.likelihood import gaussian
-from cosdd_zoo.training.objective import Losses, losses
+from cosdd_zoo.networks.likelihood import Mixture, gaussian
+from cosdd_zoo.training.objective import Losses, Quantisation, losses
 
 STEP = torch.ones(1, 1, 1, 1)
 
 
-def loss_of(net: Cosdd, x: Tensor, step: Tensor = STEP, seed: int = 0) -> Losses:
-    return losses(net, x, step, Generator().manual_seed(seed))
+def loss_of(
+    net: Cosdd, x: Tensor, step: Tensor = STEP, seed: int = 0, likelihood: Likelihood = "dequantised"
+) -> Losses:
+    return losses(net, x, Quantisation(step, likelihood), Generator().manual_seed(seed))
 
 
 def taught(net: Cosdd, loss: Tensor) -> set[str]:
@@ -86,6 +89,24 @@ def test_the_losses_are_those_of_the_formula() -> None:
     torch.testing.assert_close(found.signal, F.mse_loss(s, y))
     torch.testing.assert_close(found.direct, F.mse_loss(net.direct_denoiser(v), s))
     torch.testing.assert_close(found.total, found.nll + found.kl.sum() + found.signal + found.direct)
+
+
+def test_the_likelihood_of_integers_is_that_of_their_bins_and_of_others_a_density() -> None:
+    net = model(few_features(n_channels=2, noise_axis="y"))
+    net.ar_decoder.to_mixture.weight.data.mul_(0.02)  # no pixel so unlikely that the expected value is inexact
+    x = grey(2, 2, 16, 24).round()
+    x[:, 1] += 0.25
+    step = torch.tensor([8.0, 0.0]).reshape(1, 2, 1, 1)
+    predicted: list[Mixture] = []
+    net.ar_decoder.register_forward_hook(lambda _, __, output: predicted.append(output))
+    found = loss_of(net, x, step, likelihood="bins")
+    weight, mean, std = (part.movedim(2, -1).double() for part in predicted[0])
+    v, low, high = (net.normalise(x + d).mT.double() for d in (0.0, -step / 2, step / 2))
+    cdf = [(weight.exp() * Normal(mean, std).cdf(edge.unsqueeze(-1))).sum(-1) for edge in (low, high)]
+    bins = torch.log((cdf[1] - cdf[0])[:, 0] / (high - low)[:, 0])
+    density = MixtureSameFamily(Categorical(logits=weight), Normal(mean, std)).log_prob(v)[:, 1]
+    expected = -torch.cat([bins.flatten(), density.flatten()]).mean()
+    torch.testing.assert_close(found.nll.double(), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_kl_is_a_figure_per_channel_and_pixel() -> None:

@@ -336,7 +336,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "lines": (scene(50, 100), {"axes": "SX", "n_dims": 1}),
     "floats": (scene(64, 64) / np.float32(7), {"axes": "YX"}),
     "bfloat16": (20_000 + scene(64, 64), {"axes": "YX", "precision": "bfloat16"}),
-    "no transform, no dequantisation": (scene(64, 64), {"axes": "YX", "stabilise": False, "dequantise": False}),
+    "no transform, no dequantisation": (scene(64, 64), {"axes": "YX", "stabilise": False, "likelihood": "density"}),
     "deeper than the crop": (scene(64, 64), {"axes": "YX", "downsample": (True,) * 7}),
 }
 

@@ -2,6 +2,10 @@ r"""Densities of the ladder VAE, in float32 whatever the precision around them.
 
     L(x) = -log p(x | code) + sum_l KL( q(z_l | z_>l, x) || p(z_l | z_>l) )                              Eq. 3
     p(x_i | x_<i, code) = sum_k w_k N(x_i; m_k, s_k)        k = 1..K, s_k >= min_scale                   Eq. 5
+    P(a < x_i < b)      = sum_k w_k (Phi((b - m_k) / s_k) - Phi((a - m_k) / s_k))                        of a grey value
+
+The probability of a grey value, the mixture integrated over its quantisation bin, is at most 1: unlike the density of
+discrete values it cannot grow without bound as a component narrows.
 
 Letters: B batch, C channels, Z latent channels, K mixture components, * spatial axes.
 """
@@ -55,3 +59,25 @@ def log_likelihood(p: Mixture, x: Tensor) -> Tensor:
     distance = (x.float().unsqueeze(2) - p.mean) / p.std
     component = -0.5 * distance * distance - torch.log(p.std) - 0.5 * math.log(2.0 * math.pi)
     return torch.logsumexp(p.log_weight + component, dim=2)
+
+
+def log_bin_density(p: Mixture, low: Tensor, high: Tensor) -> Tensor:
+    """log P(low < x < high) - log(high - low) of each pixel, in nats: two of [B, C, *] -> [B, C, *].
+
+    The mean density over the bin, so that it is a density's value where bins are narrow; there, below a hundredth of a
+    component's scale, it is computed as one. Requires low < high.
+    """
+    low, high = low.float().unsqueeze(2), high.float().unsqueeze(2)
+    width = high - low
+    a, b = (low - p.mean) / p.std, (high - p.mean) / p.std
+    # by symmetry into the lower tail, where log Phi is exact: P(a, b) = P(-b, -a)
+    is_upper = a + b > 0
+    a, b = torch.where(is_upper, -b, a), torch.where(is_upper, -a, b)
+    is_narrow = b - a < 1e-2
+    middle = 0.5 * (a + b)
+    narrow = -0.5 * middle * middle - torch.log(p.std) - 0.5 * math.log(2.0 * math.pi)
+    # a safe width where it is narrow: the branch that is not chosen must not give NaN gradients
+    below = torch.special.log_ndtr(torch.where(is_narrow, b - 1.0, a))
+    above = torch.special.log_ndtr(b)
+    wide = above + torch.log1p(-torch.exp(below - above)) - torch.log(width)
+    return torch.logsumexp(p.log_weight + torch.where(is_narrow, narrow, wide), dim=2)

@@ -23,7 +23,7 @@ from cosdd_zoo.config import RunConfig
 from cosdd_zoo.data.statistics import Statistics
 from cosdd_zoo.errors import CheckpointError, TrainingError
 from cosdd_zoo.networks.build import Cosdd
-from cosdd_zoo.training.objective import Losses, losses
+from cosdd_zoo.training.objective import Losses, Quantisation, losses
 
 EXPLODED = 20.0
 """A gradient so many times longer than usual is a step to skip: clipping keeps its (useless) direction."""
@@ -56,8 +56,7 @@ class CosddModule(lightning.LightningModule):
         self.model = Cosdd(config.network, statistics.scaling, config.training.stabilise)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         shape = [1, -1] + [1] * config.network.n_dims
-        step = statistics.step if config.training.dequantise else [0.0] * config.network.n_channels
-        self.register_buffer("quantisation", torch.tensor(step).reshape(shape), persistent=False)
+        self.register_buffer("step", torch.tensor(statistics.step).reshape(shape), persistent=False)
         self.register_buffer("validation", validation, persistent=False)
         self.progress = Progress()
         self.latest: Losses | None = None
@@ -93,8 +92,8 @@ class CosddModule(lightning.LightningModule):
         self._count(norm)
 
     @property
-    def _quantisation(self) -> Tensor:
-        return self.get_buffer("quantisation")
+    def _quantisation(self) -> Quantisation:
+        return Quantisation(self.get_buffer("step"), self.config.training.likelihood)
 
     def _generator(self, step: int) -> Generator:
         device = self.device if self.device.type != "mps" else torch.device("cpu")

@@ -4,9 +4,10 @@ r"""The loss: three groups of parameters, kept apart by detaching, in one sum.
     signal         L_signal = || f(code.detach()) - y ||^2                                               Eq. 6
     direct         L_direct = || g(v) - f(code).detach() ||^2
 
-v stabilised and y linear normalised grey values (networks.build). Integer grey values get uniform noise of one
-quantisation step, so that log p is that of a density on intervals: without it the likelihood of discrete values grows
-without bound as a mixture component narrows (Theis, van den Oord & Bethge 2016).
+v stabilised and y linear normalised grey values (networks.build). The likelihood of integer grey values is the mean of
+the density over their bin, one quantisation step wide; or that of the value with uniform noise of one step added, a
+lower bound of it (Theis, van den Oord & Bethge 2016). The plain density of discrete values would grow without bound as
+a mixture component narrows.
 
 Letters: B batch, C channels, L levels, * spatial axes.
 """
@@ -16,8 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from cosdd_zoo.config import Likelihood
 from cosdd_zoo.networks.build import Cosdd, crop_like
-from cosdd_zoo.networks.likelihood import log_likelihood
+from cosdd_zoo.networks.likelihood import Mixture, log_bin_density, log_likelihood
 
 
 class Losses(NamedTuple):
@@ -42,22 +44,42 @@ class Losses(NamedTuple):
         return self.nll + kl_weight * self.kl.sum() + self.signal + self.direct
 
 
-def losses(model: Cosdd, x: Tensor, step: Tensor, generator: Generator) -> Losses:
-    """The losses of raw crops x [B, C, *]. step: quantisation step of each channel [1, C, 1..], 0 where continuous."""
+class Quantisation(NamedTuple):
+    """How grey values are quantised, and what the likelihood makes of it."""
+
+    step: Tensor  # [1, C, 1..], grey values; 0 where continuous
+    likelihood: Likelihood
+
+
+def losses(model: Cosdd, x: Tensor, quantisation: Quantisation, generator: Generator) -> Losses:
+    """The losses of raw crops x [B, C, *], grey values."""
     uniform = torch.rand(x.shape, generator=generator, device=generator.device).to(x.device) - 0.5
-    v = model.to_network(x + step * uniform)
+    added = quantisation.step * uniform if quantisation.likelihood == "dequantised" else 0.0
+    v = model.to_network(x + added)
     maps = model.encoder.bottom_up(v)
     shapes = [_latent_shape(m, model) for m in maps]
     eps = [torch.randn(s, generator=generator, device=generator.device).to(x.device) for s in shapes]
     code, kl = model.encoder.top_down(maps, eps, True)
     target = crop_like(v, x.transpose(model.noise_dim, -1))
     p = model.ar_decoder(target, crop_like(code, target))
-    nll = -log_likelihood(p, target).mean()
+    nll = -_log_likelihood(p, target, model, x, quantisation).mean()
     signal_map = model.signal_decoder(code.detach())
     linear = model.normalise.linear(x).transpose(model.noise_dim, -1)
     signal = torch.mean((crop_like(signal_map, linear).float() - linear) ** 2)
     pixels = target.numel() / target.size(0)
     return Losses(nll, kl / pixels, signal, _direct(model, v, signal_map, linear))
+
+
+def _log_likelihood(p: Mixture, v: Tensor, model: Cosdd, x: Tensor, quantisation: Quantisation) -> Tensor:
+    """Of each pixel, in nats: [B, C, *'], noise axis last."""
+    density = log_likelihood(p, v)
+    step = quantisation.step
+    if quantisation.likelihood != "bins" or not bool((step > 0).any()):
+        return density
+    # a bin of one grey level stands in where values are continuous; it is not chosen there
+    half = 0.5 * torch.where(step > 0, step, torch.ones_like(step))
+    edges = [model.normalise(edge.float()).transpose(model.noise_dim, -1) for edge in (x - half, x + half)]
+    return torch.where((step > 0).transpose(model.noise_dim, -1), log_bin_density(p, edges[0], edges[1]), density)
 
 
 def _direct(model: Cosdd, v: Tensor, signal_map: Tensor, like: Tensor) -> Tensor:
