@@ -23,7 +23,7 @@ from cosdd_zoo.config import RunConfig
 from cosdd_zoo.data.statistics import Statistics
 from cosdd_zoo.errors import CheckpointError, TrainingError
 from cosdd_zoo.networks.build import Cosdd
-from cosdd_zoo.training.objective import Losses, Quantisation, losses
+from cosdd_zoo.training.objective import Detector, Losses, losses
 
 EXPLODED = 20.0
 """A gradient so many times longer than usual is a step to skip: clipping keeps its (useless) direction."""
@@ -56,7 +56,14 @@ class CosddModule(lightning.LightningModule):
         self.model = Cosdd(config.network, statistics.scaling, config.training.stabilise)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         shape = [1, -1] + [1] * config.network.n_dims
-        self.register_buffer("step", torch.tensor(statistics.step).reshape(shape), persistent=False)
+        is_masked = config.training.mask
+        facts = {
+            "step": statistics.step,
+            "ceiling": statistics.ceiling if is_masked else [math.inf] * config.network.n_channels,
+            "outlier": statistics.outlier if is_masked else [math.inf] * config.network.n_channels,
+        }
+        for name, values in facts.items():
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32).reshape(shape), persistent=False)
         self.register_buffer("validation", validation, persistent=False)
         self.progress = Progress()
         self.latest: Losses | None = None
@@ -80,7 +87,7 @@ class CosddModule(lightning.LightningModule):
         generator = self._generator(self.progress.step)
         passes = batch.split(self.config.training.batch_size)
         for x in passes:
-            of_pass = losses(self.model, x, self._quantisation, generator)
+            of_pass = losses(self.model, x, self._detector, generator)
             self.manual_backward(of_pass.weighted(self.kl_weight()) * (len(x) / len(batch)))
             self.latest = Losses(*(value.detach() for value in of_pass))
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.training.clip_norm))
@@ -92,8 +99,9 @@ class CosddModule(lightning.LightningModule):
         self._count(norm)
 
     @property
-    def _quantisation(self) -> Quantisation:
-        return Quantisation(self.get_buffer("step"), self.config.training.likelihood)
+    def _detector(self) -> Detector:
+        step, ceiling, outlier = (self.get_buffer(name) for name in ("step", "ceiling", "outlier"))
+        return Detector(step, ceiling, outlier, self.config.training.likelihood)
 
     def _generator(self, step: int) -> Generator:
         device = self.device if self.device.type != "mps" else torch.device("cpu")
@@ -149,9 +157,7 @@ class CosddModule(lightning.LightningModule):
         """The averaged model's losses on the fixed crops with fixed samples: the same number for the same weights."""
         x = self.get_buffer("validation")
         generator = self._generator(-1 - self.config.training.seed)
-        parts = [
-            losses(self.averaged, b, self._quantisation, generator) for b in x.split(self.config.training.batch_size)
-        ]
+        parts = [losses(self.averaged, b, self._detector, generator) for b in x.split(self.config.training.batch_size)]
         weights = torch.tensor([len(b) / len(x) for b in x.split(self.config.training.batch_size)], device=x.device)
         mean = [torch.tensordot(weights, torch.stack(list(values)), dims=1) for values in zip(*parts, strict=True)]
         result = Losses(*mean)
