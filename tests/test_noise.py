@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
+from models import few_features, grey, model
+from torch import Generator, Tensor
 
 from cosdd_zoo.data.simulate.gaussian import unit_blur
+from cosdd_zoo.networks.ar_decoder import ARDecoder
 from cosdd_zoo.noise.autocorrelation import autocorrelation, beyond_axis
+from cosdd_zoo.noise.sampling import Draws, draws, sample_lines, synthesise
 
 
 def white(*shape: int, seed: int = 0) -> np.ndarray:
@@ -57,3 +62,76 @@ def test_too_small_and_constant_images_are_refused() -> None:
         autocorrelation(white(4, 9), 5)
     with pytest.raises(ValueError, match="constant"):
         autocorrelation(np.full((20, 20), 3.0), 5)
+
+
+def one_after_the_other(decoder: ARDecoder, code: Tensor, random: Draws) -> Tensor:
+    """The definition: the whole decoder for every pixel, with what was drawn so far."""
+    v = torch.zeros_like(random.u)
+    for i in range(v.size(-1)):
+        p = decoder(v, code)
+        weight, mean, std = (part[..., i].movedim(2, -1) for part in p)
+        k = torch.searchsorted(weight.exp().cumsum(-1), random.u[..., i, None].contiguous()).clamp(
+            max=weight.size(-1) - 1
+        )
+        v[..., i] = mean.gather(-1, k)[..., 0] + std.gather(-1, k)[..., 0] * random.eps[..., i]
+    return v
+
+
+@pytest.mark.parametrize("shape", [(23,), (4, 23), (2, 3, 23)], ids=["1-D", "2-D", "3-D"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ar_code_maps": 3, "receptive_field_px": 7},
+        {"ar_code_maps": 0, "ar_blocks": 3, "receptive_field_px": 11},
+        {"ar_code_maps": 0, "ar_blocks": 8, "receptive_field_px": 40},
+        {"noise_axis": "none"},
+    ],
+    ids=["one wide block", "dilated", "longer than the line", "no noise axis"],
+)
+def test_lines_drawn_in_one_go_are_those_drawn_pixel_by_pixel(
+    shape: tuple[int, ...], settings: dict[str, object]
+) -> None:
+    config = few_features(n_dims=len(shape), n_channels=2, **settings)
+    decoder = model(config).ar_decoder
+    generator = Generator().manual_seed(0)
+    code = torch.randn([2, config.n_code, *shape], generator=generator)
+    random = draws([2, 2, *shape], torch.device("cpu"), generator)
+    with torch.no_grad():
+        expected = one_after_the_other(decoder, code, random)
+    torch.testing.assert_close(sample_lines(decoder, code, random), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_drawn_noise_has_the_correlation_of_the_decoder_that_it_was_drawn_from() -> None:
+    decoder = ARDecoder(few_features(ar_code_maps=1, ar_blocks=2, receptive_field_px=3, ar_features=2, n_mixture=1))
+    for parameter in decoder.parameters():
+        parameter.data.zero_()
+    # v_i = 0.7 v_i-1 + eps_i sqrt(1 - 0.7^2): relu(0.7 v) - relu(-0.7 v)
+    decoder.first.causal.conv.weight.data[:, 0, -1] = torch.tensor([0.7, -0.7])
+    decoder.first.out.weight.data[:, :, 0] = torch.eye(2)
+    decoder.to_mixture.weight.data[1, :, 0] = torch.tensor([1.0, -1.0])
+    scale = np.sqrt(1 - 0.7**2) - decoder.min_scale
+    decoder.to_mixture.bias.data[2] = float(np.log(np.expm1(scale)))
+    random = draws([1, 1, 400, 400], torch.device("cpu"), Generator().manual_seed(0))
+    found = autocorrelation(sample_lines(decoder, torch.zeros(1, 5, 400, 400), random)[0].numpy(), 4)
+    assert found.along("x") == pytest.approx(0.7 ** np.arange(1, 5), abs=0.03)
+    assert found.along("y") == pytest.approx(np.zeros(4), abs=0.02)
+
+
+@pytest.mark.parametrize("stabilise", [True, False])
+def test_the_normalisation_has_an_inverse(stabilise: bool) -> None:
+    net = model(few_features())
+    net.normalise.stabilise = stabilise
+    x = torch.linspace(-3000, 60_000, 1001).reshape(1, 1, 7, 143)
+    torch.testing.assert_close(net.normalise.inverse(net.normalise(x)), x, rtol=1e-5, atol=0.02)
+
+
+@pytest.mark.parametrize("axis", ["x", "y", "none"])
+def test_a_synthetic_image_has_the_size_and_grey_values_of_its_own(axis: str) -> None:
+    net = model(few_features(noise_axis=axis, n_channels=2))
+    x = grey(1, 2, 19, 26)
+    first = synthesise(net, x, 0, Generator().manual_seed(0))
+    assert first.noisy.shape == first.signal.shape == x.shape
+    assert not first.noisy.requires_grad
+    assert torch.equal(first.noisy, synthesise(net, x, 0, Generator().manual_seed(0)).noisy)
+    assert not torch.equal(first.noisy, synthesise(net, x, 0, Generator().manual_seed(1)).noisy)
+    torch.testing.assert_close(first.signal, net.posterior(x, 1, 0, [0, 0]).mean)
