@@ -1,6 +1,6 @@
 """Twenty short `tiny` trainings, easy and nasty: does any diverge or collapse?
 
-    python benchmarks/stability.py REAL [MINUTES] [PART PARTS]       REAL: the folder of the real sets
+    python benchmarks/stability.py REAL [STEPS] [PART PARTS]       REAL: the folder of the real sets
 
 Prints a Markdown table. "loss" is NLL + KL at validation; a training has diverged when it is not finite, and collapsed
 when its KL is below 0.003 nats a pixel. PSNR in dB, of frames without what was done to them. PART PARTS: only every
@@ -66,7 +66,7 @@ TRAININGS: list[tuple[str, int, Change]] = [
 """Data set, seed, and what is done to its noisy frames."""
 
 
-def main(folder: str, minutes: str = "0.5", part: str = "0", parts: str = "1") -> None:
+def main(folder: str, steps: str = "500", part: str = "0", parts: str = "1") -> None:
     print(
         "| data | changed | seed | steps | skipped | loss | KL | diverged | collapsed | noisy | Gaussian | denoised |"
     )
@@ -76,16 +76,16 @@ def main(folder: str, minutes: str = "0.5", part: str = "0", parts: str = "1") -
             name,
             change.__name__.replace("_", " "),
             seed,
-            *row(dataset(name, Path(folder)), seed, change, minutes),
+            *row(dataset(name, Path(folder)), seed, change, int(steps)),
         ]
         print("| " + " | ".join(str(c) for c in cells) + " |", flush=True)
 
 
-def row(data: Dataset, seed: int, change: Change, minutes: str) -> list[object]:
+def row(data: Dataset, seed: int, change: Change, steps: int) -> list[object]:
     noisy = change(data.noisy)
     with tempfile.TemporaryDirectory() as folder:
         settings = {"axes": "SYX", "noise_axis": data.noise_axis, "seed": seed, "validate_every": 500}
-        run = cosdd_zoo.train(noisy, Path(folder) / "run", max_time=float(minutes), quiet=True, **settings)
+        run = cosdd_zoo.train(noisy, Path(folder) / "run", max_steps=steps, quiet=True, **settings)
         facts = run.facts
         kl = sum(facts["validation_kl_per_level"])
         head = [facts["steps"], facts["skipped_steps"], f"{facts['validation_loss']:.3f}", f"{kl:.4f}"]
