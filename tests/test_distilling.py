@@ -80,6 +80,17 @@ def test_a_student_can_be_exported(student: Path, trained: Path, tmp_path: Path)
     np.testing.assert_allclose(found, expected, atol=1e-3 * image.std())
 
 
+@pytest.mark.parametrize(("shape", "is_anew"), [({}, False), ({"n_levels": 2}, True), ({"n_features": 7}, True)])
+def test_a_student_learns_on_unless_it_changes_its_shape(
+    tmp_path: Path, student: Path, trained: Path, shape: dict[str, int], is_anew: bool
+) -> None:
+    images = [trained.parent / "stack.tif"]
+    run = distill(student, images, tmp_path / "run", max_steps=1, learning_rate=1e-30, **shape, **HOW)
+    before, after = (load_checkpoint(folder / "best.safetensors") for folder in (student, run.folder))
+    error = float(before.facts["validation_loss"])
+    assert (after.facts["validation_loss"] > 2 * error) == is_anew
+
+
 def test_a_teacher_s_collapse_is_not_hidden_by_distilling(tmp_path: Path, trained: Path) -> None:
     config = quick()  # untrained: its posterior is its prior
     net = Cosdd(config.network, load_checkpoint(trained / "best.safetensors").scaling, stabilise=True)

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import lightning
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Size, Tensor
+from torch.nn import Module
 
 from cosdd_zoo.checkpoint import Checkpoint, read_tensors, write_tensors
 from cosdd_zoo.config import RunConfig
@@ -67,11 +68,10 @@ class CosddModule(lightning.LightningModule):
 
     def start_from(self, source: Cosdd) -> None:
         """Take another model's weights; a direct denoiser that is new or of another shape begins anew."""
-        shapes = {name: value.shape for name, value in self.model.state_dict().items()}
-        for name, part in source.named_children():
-            fits = all(shapes.get(f"{name}.{key}") == value.shape for key, value in part.state_dict().items())
-            if name != "direct_denoiser" or fits:
-                self.model.get_submodule(name).load_state_dict(part.state_dict())
+        parts = dict(source.named_children())
+        for name, part in self.model.named_children():
+            if name != "direct_denoiser" or (name in parts and _shapes(part) == _shapes(parts[name])):
+                part.load_state_dict(parts[name].state_dict())
         self.averaged.load_state_dict(self.model.state_dict())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -211,6 +211,10 @@ class CosddModule(lightning.LightningModule):
             raise CheckpointError(
                 f"{path} does not fit the run's settings ({error}): the run cannot be resumed; start a new one."
             ) from None
+
+
+def _shapes(part: Module) -> dict[str, Size]:
+    return {name: value.shape for name, value in part.state_dict().items()}
 
 
 def _named(prefix: str, tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

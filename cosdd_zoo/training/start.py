@@ -36,13 +36,14 @@ def settled(preset: str | None, file: Mapping[str, Any] | None, overrides: Mappi
         config = resolve(preset, file, overrides)
         _refuse_without_source(config)
         return Start(config, None)
-    source = checkpoint_of(Path(init_from))
+    path = Path(str(init_from))
+    source = checkpoint_of(path)
     name = preset or file.get("preset") or source.config.preset
     if name != source.config.preset:
-        raise _conflict("preset", name, source.config.preset, init_from)
-    overrides = {**overrides, "init_from": str(Path(init_from).absolute())}
+        raise _conflict("preset", name, source.config.preset, path)
+    overrides = {**overrides, "init_from": str(path.absolute())}
     config = resolve(name, _above_source(source, file, _asked("train_only", file, overrides)), overrides)
-    _refuse_other_networks(config, source, init_from)
+    _refuse_other_networks(config, source, path)
     return Start(config, source)
 
 
@@ -86,21 +87,21 @@ def _refuse_without_source(config: RunConfig) -> None:
             )
 
 
-def _refuse_other_networks(config: RunConfig, source: Checkpoint, init_from: str | Path) -> None:
+def _refuse_other_networks(config: RunConfig, source: Checkpoint, path: Path) -> None:
     before, now = source.config, config
     free = DIRECT if now.training.train_only != "ar_decoder" else set()
     for name, value in now.network.model_dump().items():
         theirs = getattr(before.network, name)
         if value != theirs and name not in free:
-            raise _conflict(name, value, theirs, init_from)
+            raise _conflict(name, value, theirs, path)
     if now.training.stabilise != before.training.stabilise:
-        raise _conflict("stabilise", now.training.stabilise, before.training.stabilise, init_from)
+        raise _conflict("stabilise", now.training.stabilise, before.training.stabilise, path)
     if now.training.train_only == "direct_denoiser" and not now.network.direct:
         raise ConfigError("train_only is direct_denoiser, but direct is False: leave out --no-direct.")
 
 
-def _conflict(name: str, value: object, theirs: object, init_from: str | Path) -> ConfigError:
+def _conflict(name: str, value: object, theirs: object, path: Path) -> ConfigError:
     return ConfigError(
-        f"{name} is {value!r}, but {theirs!r} in {init_from}, whose networks this training starts from: leave out "
+        f"{name} is {value!r}, but {theirs!r} in {path}, whose networks this training starts from: leave out "
         f"--{name.replace('_', '-')}, or train anew without --init-from."
     )
