@@ -1,5 +1,9 @@
 """A direct denoiser that learns from a trained model: near its teacher, which stays as it was."""
 
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +116,22 @@ def test_a_resumed_distilling_goes_on_as_if_it_had_not_stopped(tmp_path: Path, t
     states = [read_tensors(run.folder / "state.safetensors")[0] for run in (whole, ended)]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_an_interrupted_distilling_leaves_a_usable_run(tmp_path: Path, trained: Path) -> None:
+    def interrupt() -> None:
+        while not (tmp_path / "run" / "state.safetensors").exists():  # there before the first step
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    run = distilled(trained, tmp_path / "run", max_steps=100_000, validate_every=1000)
+    thread.join()
+    assert run.stopped_by == "SIGINT"
+    assert load(run.folder, "cpu").denoise(scene(40, 40), axes="YX", direct=True).mean.shape == (40, 40)
+    steps = run.facts["steps"]
+    assert resume(run.folder, quiet=True, max_steps=steps + 2).facts["steps"] == steps + 2
 
 
 def n_parameters(config: NetworkConfig) -> int:
