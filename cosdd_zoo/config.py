@@ -190,6 +190,8 @@ class TrainingConfig(Settings):
     likelihood: Likelihood = "dequantised"
     """Of integer data: the probability of the whole grey level, or the density with noise of one level added, or the
     bare density, which is unbounded. Continuous data always have a density."""
+    mask: bool = True
+    """Leave hot and dead pixels out of the losses, and saturated ones out of the likelihood."""
 
 
 class DataConfig(Settings):

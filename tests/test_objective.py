@@ -9,16 +9,23 @@ from torch.nn import functional as F
 
 from cosdd_zoo.config import Likelihood
 from cosdd_zoo.networks.build import Cosdd
-from cosdd_zoo.networks.likelihood import Mixture, gaussian
-from cosdd_zoo.training.objective import Losses, Quantisation, losses
+from cosdd_zoo.networks.likelihood import Mixture, gaussian, log_likelihood
+from cosdd_zoo.training.objective import Detector, Losses, losses
 
 STEP = torch.ones(1, 1, 1, 1)
 
 
 def loss_of(
-    net: Cosdd, x: Tensor, step: Tensor = STEP, seed: int = 0, likelihood: Likelihood = "dequantised"
+    net: Cosdd,
+    x: Tensor,
+    step: Tensor = STEP,
+    seed: int = 0,
+    likelihood: Likelihood = "dequantised",
+    detector: Detector | None = None,
 ) -> Losses:
-    return losses(net, x, Quantisation(step, likelihood), Generator().manual_seed(seed))
+    nothing = torch.full_like(step, torch.inf)
+    detector = detector or Detector(step, nothing, nothing, likelihood)
+    return losses(net, x, detector, Generator().manual_seed(seed))
 
 
 def taught(net: Cosdd, loss: Tensor) -> set[str]:
@@ -107,6 +114,28 @@ def test_the_likelihood_of_integers_is_that_of_their_bins_and_of_others_a_densit
     density = MixtureSameFamily(Categorical(logits=weight), Normal(mean, std)).log_prob(v)[:, 1]
     expected = -torch.cat([bins.flatten(), density.flatten()]).mean()
     torch.testing.assert_close(found.nll.double(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_hot_and_dead_pixels_count_in_no_loss_and_saturated_ones_in_no_likelihood() -> None:
+    net = model(few_features(noise_axis="y"))
+    x = grey(2, 1, 16, 32)
+    x[0, 0, 3, 5], x[1, 0, 8, 9], x[1, 0, 12, 2] = 5000.0, -4000.0, 400.0
+    knows = Detector(0 * STEP, 400.0 * STEP, 20.0 * STEP, "density")
+    found, all_counted = loss_of(net, x, detector=knows), loss_of(net, x, 0 * STEP, likelihood="density")
+    predicted: list[Tensor] = []
+    net.signal_decoder.register_forward_hook(lambda _, __, output: predicted.append(output))
+    net.ar_decoder.register_forward_hook(
+        lambda _, arguments, output: predicted.append(log_likelihood(output, arguments[0]))
+    )
+    loss_of(net, x, detector=knows)
+    log_p, s = (part.mT for part in predicted)
+    counted = torch.ones_like(x, dtype=torch.bool)
+    counted[0, 0, 3, 5] = counted[1, 0, 8, 9] = False
+    error = (s - net.normalise.linear(x)) ** 2
+    torch.testing.assert_close(found.signal, error[counted].mean())
+    counted[1, 0, 12, 2] = False
+    torch.testing.assert_close(found.nll, -log_p[counted].mean())
+    assert found.signal < 0.5 * all_counted.signal
 
 
 def test_the_kl_is_a_figure_per_channel_and_pixel() -> None:

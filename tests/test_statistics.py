@@ -4,11 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from models import quick, scene
 from numpy.typing import NDArray
 
 from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.crops import Region, split
+from cosdd_zoo.data.outliers import standing_out
+from cosdd_zoo.data.simulate import NOISES, scene_stack
 from cosdd_zoo.data.statistics import NoiseLine, Statistics, noise_lines, statistics
 from cosdd_zoo.errors import ImageError
 
@@ -168,3 +171,45 @@ def test_lines_and_volumes_have_statistics_too(n_dims: int, axes: str, shape: tu
     found = whole(scene(*shape), axes, n_dims=n_dims)
     assert np.isfinite([v for values in found.scaling for v in values]).all()
     assert min(found.scaling.std[0], found.scaling.softness[0], found.scaling.t_std[0]) > 0
+
+
+def broken(image: NDArray[Any]) -> NDArray[np.bool_]:
+    """The pixels [S, Y, X] that the losses would leave out."""
+    found = whole(image, "SYX")
+    s = found.scaling
+    u = torch.tensor((image.astype(np.float64) - s.pedestal[0]) / s.softness[0])[:, None]
+    v = 2 * u / (1 + torch.sqrt(1 + u.abs())) / s.t_std[0]
+    return (standing_out(v).abs() > found.outlier[0])[:, 0].numpy()
+
+
+@pytest.mark.parametrize("kind", NOISES)
+def test_hot_and_dead_pixels_are_found_and_nothing_else_is(kind: str) -> None:
+    image = scene_stack(NOISES[kind](), n_frames=4, size=128).noisy.astype(np.float32)
+    assert broken(image).sum() <= 1
+    rng = np.random.default_rng(0)
+    places = rng.choice(image.size, 20, replace=False)
+    image.flat[places[:15]], image.flat[places[15:]] = 4000, -3000
+    found = np.flatnonzero(broken(image))
+    assert set(found) <= set(places.tolist())
+    assert len(found) >= 18  # two beside each other hide each other
+
+
+def test_single_photons_in_the_dark_are_no_hot_pixels() -> None:
+    rng = np.random.default_rng(0)
+    image = 30 * rng.poisson(0.02, (4, 128, 128)) * rng.exponential(1.0, (4, 128, 128)) + rng.normal(
+        0, 1, (4, 128, 128)
+    )
+    assert broken(image).mean() < 1e-4
+
+
+def test_the_grey_value_on_which_pixels_pile_up_is_the_ceiling() -> None:
+    image = scene_stack(NOISES["stripes"](), n_frames=2, size=128).noisy
+    clipped = np.minimum(image, int(np.quantile(image, 0.995)))
+    assert whole(image, "SYX").ceiling == [np.inf]
+    assert whole(clipped, "SYX").ceiling == [float(clipped.max())]
+    assert whole(np.minimum(image / np.float64(7.3), 40.5), "SYX").ceiling == [np.inf]  # not of a detector
+    assert whole((image > 150).astype(np.uint8) + rng_bits(image.shape), "SYX").ceiling == [np.inf]
+
+
+def rng_bits(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 4, shape, dtype=np.uint8)

@@ -5,6 +5,8 @@ r"""Per-channel statistics of the training images, in float64, over every traini
     pedestal         the grey value of no signal: the 1st percentile of the brightness of small blocks
     softness         v / g of the noise model  var(noise) = v + g (s - pedestal), fitted to many small blocks
     t_mean, t_std    of the stabilised values (networks.build)
+    ceiling          the grey value at which pixels saturate: the largest one, where integer data pile up on it
+    outlier          how far a pixel stands out of its neighbours when it is broken (data.outliers), in such values
 
 The noise variance of a block comes from second differences along an axis that the noise is not correlated along:
 E[(x_i-1 - 2 x_i + x_i+1)^2] = 6 var(noise) where the signal is about straight. The lowest-variance half of the blocks
@@ -15,20 +17,25 @@ Letters: C channels, * spatial axes, P pixels.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cosdd_zoo.config import SPATIAL_AXES, RunConfig
 from cosdd_zoo.data.crops import Region, cell_means, crop_size
 from cosdd_zoo.data.images import ImageFile, check_finite
+from cosdd_zoo.data.outliers import standing_out, threshold
 from cosdd_zoo.errors import ImageError
 from cosdd_zoo.scaling import Scaling
 
 Floats = NDArray[np.float64]
 BLOCK_PX = 8
+N_TOP = 4
+"""So many of the largest grey values tell whether pixels are saturated."""
 N_PROBED = 64
 """Items that the noise is estimated from, spread over the data: more change nothing."""
 
@@ -37,6 +44,8 @@ class Statistics(NamedTuple):
     scaling: Scaling
     step: list[float]  # quantisation step of each channel, 0 where values are continuous
     brightness: list[Floats]  # mean of the channels' z-scores in each cell of each region
+    ceiling: list[float]  # grey value of saturated pixels of each channel, infinite where none are
+    outlier: list[float]  # how far a broken pixel stands out, in each channel's values as the VAE sees them
 
 
 class NoiseLine(NamedTuple):
@@ -47,8 +56,10 @@ class NoiseLine(NamedTuple):
     gain: float
 
 
-def statistics(images: Sequence[ImageFile], regions: Sequence[Region], config: RunConfig) -> Statistics:
-    """Statistics of the regions' pixels.
+def statistics(
+    images: Sequence[ImageFile], regions: Sequence[Region], config: RunConfig, kept: Scaling | None = None
+) -> Statistics:
+    """Statistics of the regions' pixels. kept: a model's scaling, to stand in for that of the pixels.
 
     Raises ImageError for NaN or infinite pixels and for channels that are constant everywhere.
     """
@@ -58,27 +69,32 @@ def statistics(images: Sequence[ImageFile], regions: Sequence[Region], config: R
     n_channels = len(lines)
     linear, root = _Moments(n_channels), _Moments(n_channels)
     divisor = [0] * n_channels
+    tops = [_Top() for _ in range(n_channels)]
     cells = []
     for region in regions:
         x = _read(images, region, config.network.n_dims)
+        for c in range(n_channels):
+            tops[c].add(x[c])
         linear.add(x)
         root.add(np.stack([_stabilised(x[c], pedestal[c], softness[c]) for c in range(n_channels)]))
         divisor = [_divisor(x[c], divisor[c]) for c in range(n_channels)]
         cells.append(np.stack([cell_means(x[c], crop_size(config)) for c in range(n_channels)]))
     _refuse_constant(images, linear)
-    scaling = Scaling(
+    scaling = kept or Scaling(
         linear.mean.tolist(), linear.std.tolist(), pedestal, softness, root.mean.tolist(), root.std.tolist()
     )
     offset, scale = (v.reshape([-1] + [1] * config.network.n_dims) for v in (linear.mean, linear.std))
-    return Statistics(scaling, [float(max(d, 0)) for d in divisor], [((b - offset) / scale).mean(0) for b in cells])
+    steps = [float(max(d, 0)) for d in divisor]
+    ceiling = [top.ceiling() if step > 0 else np.inf for top, step in zip(tops, steps, strict=True)]
+    brightness = [((b - offset) / scale).mean(0) for b in cells]
+    return Statistics(scaling, steps, brightness, ceiling, _outliers(images, regions, config, scaling))
 
 
 def noise_lines(images: Sequence[ImageFile], regions: Sequence[Region], config: RunConfig) -> list[NoiseLine]:
     """The noise model of each channel, from items spread over the data."""
     n_dims = config.network.n_dims
-    every = max(1, len(regions) // N_PROBED)
     axis = _uncorrelated_axis(config)
-    blocks = [[_blocks(c, axis) for c in _read(images, r, n_dims)] for r in regions[::every][:N_PROBED]]
+    blocks = [[_blocks(c, axis) for c in _read(images, r, n_dims)] for r in _spread(regions)]
     n_channels = len(blocks[0])
     return [noise_line(np.concatenate([b[c] for b in blocks], axis=1)) for c in range(n_channels)]
 
@@ -143,6 +159,42 @@ class _Moments:
     @property
     def std(self) -> Floats:
         return np.asarray(np.sqrt(self.squares / self.n))
+
+
+def _outliers(
+    images: Sequence[ImageFile], regions: Sequence[Region], config: RunConfig, scaling: Scaling
+) -> list[float]:
+    """The threshold of each channel, from items spread over the data."""
+    probed = [_read(images, r, config.network.n_dims) for r in _spread(regions)]
+    found = []
+    for c, (pedestal, softness, std) in enumerate(zip(scaling.pedestal, scaling.softness, scaling.t_std, strict=True)):
+        v = [torch.from_numpy(_stabilised(x[c], pedestal, softness) / std)[None, None] for x in probed]
+        found.append(threshold(torch.cat([standing_out(x).flatten() for x in v])))
+    return found
+
+
+def _spread(regions: Sequence[Region]) -> Sequence[Region]:
+    return regions[:: max(1, len(regions) // N_PROBED)][:N_PROBED]
+
+
+class _Top:
+    """The largest grey values and how many pixels have them."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[float] = Counter()
+
+    def add(self, x: Floats) -> None:
+        for _ in range(N_TOP):
+            if x.size:
+                largest = x.max()
+                self.counts[float(largest)] += int(np.sum(x == largest))
+                x = x[x < largest]
+
+    def ceiling(self) -> float:
+        """The largest value if it is far more frequent than the next ones; infinite otherwise."""
+        ceiling, *below = sorted(self.counts, reverse=True)[:N_TOP]
+        piled_up = self.counts[ceiling] >= max(20, 4 * max((self.counts[value] for value in below), default=0))
+        return ceiling if piled_up else np.inf
 
 
 def _divisor(x: Floats, before: int) -> int:

@@ -59,6 +59,13 @@ class Normalise(nn.Module):
         t = 2.0 * u / (1.0 + torch.sqrt(1.0 + torch.abs(u)))
         return (t - self.t_mean) / self.t_std
 
+    def inverse(self, v: Tensor) -> Tensor:
+        """Raw x of v [B, C, *]: u = t + t |t| / 4."""
+        if not self.stabilise:
+            return self.to_grey(v)
+        t = v.float() * self.t_std + self.t_mean
+        return (t + 0.25 * t * torch.abs(t)) * self.softness + self.pedestal
+
     def linear(self, x: Tensor) -> Tensor:
         """y [B, C, *] of raw x."""
         return (x - self.mean) / self.std

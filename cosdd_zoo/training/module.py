@@ -24,7 +24,7 @@ from cosdd_zoo.config import RunConfig
 from cosdd_zoo.data.statistics import Statistics
 from cosdd_zoo.errors import CheckpointError, TrainingError
 from cosdd_zoo.networks.build import Cosdd
-from cosdd_zoo.training.objective import Losses, Quantisation, distillation, losses
+from cosdd_zoo.training.objective import Detector, Losses, distillation, losses
 
 EXPLODED = 20.0
 """A gradient so many times longer than usual is a step to skip: clipping keeps its (useless) direction."""
@@ -59,7 +59,14 @@ class CosddModule(lightning.LightningModule):
         for name, part in self.model.named_children():
             part.requires_grad_(config.training.train_only in ("all", name))
         shape = [1, -1] + [1] * config.network.n_dims
-        self.register_buffer("step", torch.tensor(statistics.step).reshape(shape), persistent=False)
+        is_masked = config.training.mask
+        facts = {
+            "step": statistics.step,
+            "ceiling": statistics.ceiling if is_masked else [math.inf] * config.network.n_channels,
+            "outlier": statistics.outlier if is_masked else [math.inf] * config.network.n_channels,
+        }
+        for name, values in facts.items():
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32).reshape(shape), persistent=False)
         self.register_buffer("validation", validation, persistent=False)
         self.progress = Progress()
         self.latest: Losses | None = None
@@ -104,6 +111,11 @@ class CosddModule(lightning.LightningModule):
         self._count(norm)
 
     @property
+    def _detector(self) -> Detector:
+        step, ceiling, outlier = (self.get_buffer(name) for name in ("step", "ceiling", "outlier"))
+        return Detector(step, ceiling, outlier, self.config.training.likelihood)
+
+    @property
     def _distils(self) -> bool:
         return self.config.training.train_only == "direct_denoiser"
 
@@ -111,7 +123,7 @@ class CosddModule(lightning.LightningModule):
         settings = self.config.training
         if self._distils:
             return distillation(model, x, settings.teacher_samples, generator)
-        return losses(model, x, Quantisation(self.get_buffer("step"), settings.likelihood), generator)
+        return losses(model, x, self._detector, generator)
 
     def judged(self, values: Losses) -> float:
         """What the best model has least of, of a validation's losses."""

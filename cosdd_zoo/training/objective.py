@@ -11,7 +11,8 @@ or of the last group alone, once the others have learned:
 v stabilised and y linear normalised grey values (networks.build). The likelihood of integer grey values is the mean of
 the density over their bin, one quantisation step wide; or that of the value with uniform noise of one step added, a
 lower bound of it (Theis, van den Oord & Bethge 2016). The plain density of discrete values would grow without bound as
-a mixture component narrows.
+a mixture component narrows. Broken pixels (data.outliers) count in no loss. Saturated ones count in no likelihood: how
+far above they are is not known; the signal decoder still learns that they are at least as bright.
 
 Letters: B batch, C channels, L levels, * spatial axes.
 """
@@ -22,6 +23,7 @@ import torch
 from torch import Generator, Tensor
 
 from cosdd_zoo.config import Likelihood
+from cosdd_zoo.data.outliers import standing_out
 from cosdd_zoo.networks.build import Cosdd, crop_like
 from cosdd_zoo.networks.likelihood import Mixture, log_bin_density, log_likelihood
 
@@ -48,17 +50,19 @@ class Losses(NamedTuple):
         return self.nll + kl_weight * self.kl.sum() + self.signal + self.direct
 
 
-class Quantisation(NamedTuple):
-    """How grey values are quantised, and what the likelihood makes of it."""
+class Detector(NamedTuple):
+    """What is known of the grey values beside their noise, and what the losses make of it."""
 
-    step: Tensor  # [1, C, 1..], grey values; 0 where continuous
+    step: Tensor  # [1, C, 1..], quantisation step in grey values; 0 where continuous
+    ceiling: Tensor  # [1, C, 1..], grey value of saturated pixels; infinite where none are
+    outlier: Tensor  # [1, C, 1..], how far a broken pixel stands out of its neighbours, in values of v
     likelihood: Likelihood
 
 
-def losses(model: Cosdd, x: Tensor, quantisation: Quantisation, generator: Generator) -> Losses:
+def losses(model: Cosdd, x: Tensor, detector: Detector, generator: Generator) -> Losses:
     """The losses of raw crops x [B, C, *], grey values."""
     uniform = torch.rand(x.shape, generator=generator, device=generator.device).to(x.device) - 0.5
-    added = quantisation.step * uniform if quantisation.likelihood == "dequantised" else 0.0
+    added = detector.step * uniform if detector.likelihood == "dequantised" else 0.0
     v = model.to_network(x + added)
     maps = model.encoder.bottom_up(v)
     shapes = [_latent_shape(m, model) for m in maps]
@@ -66,12 +70,19 @@ def losses(model: Cosdd, x: Tensor, quantisation: Quantisation, generator: Gener
     code, kl = model.encoder.top_down(maps, eps, True)
     target = crop_like(v, x.transpose(model.noise_dim, -1))
     p = model.ar_decoder(target, crop_like(code, target))
-    nll = -_log_likelihood(p, target, model, x, quantisation).mean()
+    is_sound = standing_out(target).abs() <= detector.outlier.transpose(model.noise_dim, -1)
+    is_known = is_sound & (x < detector.ceiling).transpose(model.noise_dim, -1)
+    nll = -_mean_where(is_known, _log_likelihood(p, target, model, x, detector))
     signal_map = model.signal_decoder(code.detach())
     linear = model.normalise.linear(x).transpose(model.noise_dim, -1)
-    signal = torch.mean((crop_like(signal_map, linear).float() - linear) ** 2)
+    signal = _mean_where(is_sound, (crop_like(signal_map, linear).float() - linear) ** 2)
     pixels = target.numel() / target.size(0)
     return Losses(nll, kl / pixels, signal, _direct(model, v, signal_map, linear))
+
+
+def _mean_where(counted: Tensor, values: Tensor) -> Tensor:
+    """Over the pixels that count, at the weight of all: zero without any."""
+    return torch.where(counted, values, 0.0).sum() / counted.sum().clamp(min=1)
 
 
 def distillation(model: Cosdd, x: Tensor, n_samples: int, generator: Generator) -> Losses:
@@ -102,11 +113,11 @@ def _posterior_mean(model: Cosdd, v: Tensor, n_samples: int, generator: Generato
     return torch.stack(signals).mean(0), kl
 
 
-def _log_likelihood(p: Mixture, v: Tensor, model: Cosdd, x: Tensor, quantisation: Quantisation) -> Tensor:
+def _log_likelihood(p: Mixture, v: Tensor, model: Cosdd, x: Tensor, detector: Detector) -> Tensor:
     """Of each pixel, in nats: [B, C, *'], noise axis last."""
     density = log_likelihood(p, v)
-    step = quantisation.step
-    if quantisation.likelihood != "bins" or not bool((step > 0).any()):
+    step = detector.step
+    if detector.likelihood != "bins" or not bool((step > 0).any()):
         return density
     # a bin of one grey level stands in where values are continuous; it is not chosen there
     half = 0.5 * torch.where(step > 0, step, torch.ones_like(step))

@@ -190,10 +190,9 @@ def accelerator(config: RunConfig) -> tuple[str, Any]:
 
 def _statistics(prepared: Prepared, source: Checkpoint | None) -> Statistics:
     """Of the images; with the scaling of the source where the settings ask for it."""
-    found = statistics(prepared.images, prepared.split.training, prepared.config)
-    if source is None or prepared.config.training.statistics_from == "images":
-        return found
-    return found._replace(scaling=source.scaling)
+    is_kept = prepared.config.training.statistics_from == "init"
+    kept = source.scaling if source is not None and is_kept else None
+    return statistics(prepared.images, prepared.split.training, prepared.config, kept)
 
 
 def _refuse_to_replace_the_source(folder: RunFolder, config: RunConfig) -> None:

@@ -1,0 +1,70 @@
+"""The figures that the benchmarks print are those of their definitions."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import datasets  # noqa: E402
+import scores  # noqa: E402
+
+
+def truth(seed: int = 0) -> NDArray[np.float64]:
+    return np.random.default_rng(seed).uniform(0, 100, (2, 64, 64))
+
+
+def test_an_affine_fit_forgives_brightness_and_contrast_and_nothing_else() -> None:
+    s = truth()
+    error = 5 * np.random.default_rng(1).standard_normal(s.shape)
+    error -= np.polyval(np.polyfit(s.ravel(), error.ravel(), 1), s)  # uncorrelated with s, and zero on average
+    # the regression of s on s + error leaves var(s) var(error) / (var(s) + var(error))
+    left = s.var() * error.var() / (s.var() + error.var())
+    expected = 10 * np.log10(np.ptp(s) ** 2 / left)
+    assert scores.affine_psnr(s + error, s) == pytest.approx(expected)
+    assert scores.affine_psnr(3.0 * (s + error) - 7.0, s) == pytest.approx(expected)
+
+
+def test_a_constant_image_scores_as_the_mean_does() -> None:
+    s = truth()
+    assert scores.affine_psnr(np.zeros_like(s), s) == pytest.approx(10 * np.log10(np.ptp(s) ** 2 / s.var()))
+
+
+def test_the_structural_similarity_of_a_shifted_image_is_that_of_its_means() -> None:
+    # without structure in both images (mean a, mean b) only the luminance term is left
+    a, b, data_range = 40.0, 60.0, 100.0
+    flat = np.full((1, 64, 64), b)
+    reference = np.full((1, 64, 64), a)
+    reference[0, 0, 0], reference[0, -1, -1] = 0.0, data_range
+    c1 = (0.01 * data_range) ** 2
+    luminance = (2 * a * b + c1) / (a * a + b * b + c1)
+    assert scores.ssim(flat, reference) == pytest.approx(luminance, abs=0.02)
+    assert scores.ssim(truth(), truth()) == pytest.approx(1.0)
+
+
+def test_a_residual_that_holds_signal_is_seen_beyond_the_noise_axis() -> None:
+    noise = np.random.default_rng(0).standard_normal((1, 128, 128))
+    noise[:, :, 1:] += noise[:, :, :-1]
+    y, x = np.mgrid[:128, :128]
+    s = 10 * np.sin(y / 3.0) * np.sin(x / 3.0)
+    assert scores.scores(s[None], s[None], s[None] + noise, "x").beyond < 0.03
+    assert scores.scores(np.zeros_like(s)[None], s[None], s[None] + noise, "x").beyond > 0.2
+
+
+@pytest.mark.parametrize("name", ["stripes", "scmos", "uncorrelated"])
+def test_a_simulated_set_has_two_exposures_of_one_truth(name: str) -> None:
+    data = datasets.dataset(name)
+    assert data.second is not None
+    assert data.noise_axis == {"stripes": "x", "scmos": "y", "uncorrelated": "none"}[name]
+    errors = [v[: len(data.truth)].astype(np.float64) - data.truth for v in (data.noisy, data.second)]
+    assert abs(np.corrcoef(errors[0].ravel(), errors[1].ravel())[0, 1]) < 0.01
+    assert abs(errors[0].mean()) < 0.1 * errors[0].std()
+
+
+def test_a_real_set_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"holds no \*/actin_low.tif: give the folder of the real sets"):
+        datasets.dataset("actin", tmp_path)
