@@ -5,6 +5,8 @@ denoiser = cosdd_zoo.load(run.folder)
 mean, std = denoiser.denoise(image, n_samples=100, uncertainty=True)
 cosdd_zoo.export(run.folder, "actin.zip", card="model_cards/actin.md")
 cosdd_zoo.check("actin.zip").passed
+moved = cosdd_zoo.train(["other/"], "runs/other", init_from=run.folder, max_time=3)
+small = cosdd_zoo.distill(run.folder, ["stacks/"], "runs/small", n_features=16, max_time=5)
 """
 
 from __future__ import annotations
@@ -13,19 +15,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosdd_zoo.checkpoint import Checkpoint, load_checkpoint
 from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import ImageFile, open_image
-from cosdd_zoo.errors import CheckpointError
 from cosdd_zoo.inference.denoise import Denoised, Denoiser
-from cosdd_zoo.training.run_folder import RunFolder
-from cosdd_zoo.training.train import Run, resume, train
+from cosdd_zoo.training.run_folder import checkpoint_of
+from cosdd_zoo.training.train import Run, distill, resume, train
 
 if TYPE_CHECKING:
     from cosdd_zoo.export.check import CheckReport
     from cosdd_zoo.export.package import PackageReport
 
-__all__ = ["Denoised", "Denoiser", "Run", "check", "export", "load", "open_images", "resume", "train"]
+__all__ = ["Denoised", "Denoiser", "Run", "check", "distill", "export", "load", "open_images", "resume", "train"]
 
 
 def load(source: str | Path, device: str = "auto") -> Denoiser:
@@ -40,20 +40,6 @@ def load(source: str | Path, device: str = "auto") -> Denoiser:
         return load_package(path, device)
     checkpoint = checkpoint_of(path)
     return Denoiser(checkpoint.model(), checkpoint.config, device, checkpoint.facts)
-
-
-def checkpoint_of(source: Path) -> Checkpoint:
-    """The checkpoint in a run folder (its best), or the file itself. Raises CheckpointError."""
-    path = source
-    if path.is_dir():
-        folder = RunFolder(path)
-        folder.read_config()
-        path = folder.best
-    if not path.is_file():
-        raise CheckpointError(
-            f"{source} holds no model: expected a run folder with best.safetensors, a .safetensors file or a .zip."
-        )
-    return load_checkpoint(path)
 
 
 def export(run: str | Path, output: str | Path, *, card: str | Path, **options: Any) -> PackageReport:

@@ -31,6 +31,7 @@ NOT_FLAGS = {"n_channels", "downsample", "images"}
 
 NOISE_HELP = "stripes, pickup, ar1, checkerboard, emccd, scmos, or uncorrelated for comparison."
 CLEAN_HELP = "filaments (by default), nuclei or lattice; or clean images: a file, a folder or a glob."
+TEACHER_HELP = "Posterior samples averaged for each target, 2 by default. 0: the latents' means."
 SAMPLES_HELP = "Posterior samples to average; 100 on a GPU, 16 on a CPU. 0: the latents' means, in one pass."
 
 Images = Annotated[list[str], typer.Argument(help="Noisy images: files, folders or globs (TIFF, NPY, PNG).")]
@@ -65,12 +66,12 @@ def train(
     dry_run, overwrite = rest.pop("dry_run"), rest.pop("overwrite")
     tensorboard, quiet = rest.pop("tensorboard"), rest.pop("quiet")
     settings = {name: value for name, value in rest.items() if value is not None}
-    if dry_run:
-        _dry_run(images, resolve(preset, read_yaml(config) if config else None, settings))
-        return
     from cosdd_zoo import api
-    from cosdd_zoo.training.recorder import warnings_of
+    from cosdd_zoo.training.start import settled
 
+    if dry_run:
+        _dry_run(images, settled(preset, read_yaml(config) if config else None, settings).config)
+        return
     if resume is not None:
         run = api.resume(resume, images or None, quiet=quiet, **settings)
     elif output is None or not images:
@@ -82,6 +83,12 @@ def train(
             images, output, preset=preset, config=file, overwrite=overwrite, tensorboard=tensorboard, quiet=quiet,
             **settings,
         )  # fmt: skip
+    _print_run(run)
+
+
+def _print_run(run: Any) -> None:
+    from cosdd_zoo.training.recorder import warnings_of
+
     facts = run.facts
     typer.echo(f"{run.model}  ({facts['steps']} steps, {facts['minutes']} min, stopped by {run.stopped_by})")
     for sentence in warnings_of(facts):
@@ -147,6 +154,34 @@ def _with_signature(function: Callable[..., None], signature: inspect.Signature)
 
 
 app.command("train")(_with_signature(train, _train_signature()))
+
+
+@app.command()
+def distill(
+    run: Annotated[Path, typer.Argument(help="The model to learn from: a run folder or a checkpoint (.safetensors).")],
+    images: Images,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run folder to make.")],
+    samples: Annotated[int | None, typer.Option(min=0, help=TEACHER_HELP)] = None,
+    features: Annotated[int | None, typer.Option(min=1, help="Feature maps; by default the model's.")] = None,
+    levels: Annotated[int | None, typer.Option(min=1, help="Levels, the finest; by default the model's.")] = None,
+    max_time: Annotated[float | None, typer.Option(help="Minutes of training at most.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Optimiser steps at most.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Further settings in YAML, as for train.")] = None,
+    axes: Axes = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a direct denoiser, one fast pass, to predict what a trained model returns; `train --resume` continues."""
+    from cosdd_zoo import api
+
+    given = {"max_time": max_time, "max_steps": max_steps, "axes": axes, "device": device}
+    settings = {name: value for name, value in given.items() if value is not None}
+    made = api.distill(
+        run, images, output, n_samples=samples, n_features=features, n_levels=levels,
+        config=read_yaml(config) if config else None, overwrite=overwrite, quiet=quiet, **settings,
+    )  # fmt: skip
+    _print_run(made)
 
 
 @app.command()

@@ -18,6 +18,8 @@ from cosdd_zoo.errors import ConfigError
 
 NoiseAxis = Literal["x", "y", "z", "none"]
 Likelihood = Literal["bins", "dequantised", "density"]
+TrainOnly = Literal["all", "ar_decoder", "direct_denoiser"]
+StatisticsFrom = Literal["images", "init"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 SPATIAL_AXES = {1: "x", 2: "yx", 3: "zyx"}
 
@@ -68,6 +70,10 @@ class NetworkConfig(Settings):
     """Floor of the mixture's scales, in standard deviations of the (stabilised) data."""
     direct: bool = False
     """Also train a direct denoiser, which predicts the mean of all posterior samples in one pass."""
+    direct_features: int | None = Field(None, ge=1)
+    """Feature maps of the direct denoiser, by default those of the ladder; fewer are faster."""
+    direct_levels: int | None = Field(None, ge=1)
+    """Levels of the direct denoiser, the finest ones of the ladder; by default all. Fewer see less of the image."""
 
     @property
     def n_levels(self) -> int:
@@ -128,6 +134,15 @@ class NetworkConfig(Settings):
 class TrainingConfig(Settings):
     """How the networks learn."""
 
+    init_from: str | None = None
+    """Run or checkpoint whose (averaged) weights and network settings this training starts from."""
+    train_only: TrainOnly = "all"
+    """The part that learns; the others stay as they are in --init-from's model."""
+    statistics_from: StatisticsFrom = "images"
+    """Whose mean, deviation and noise level normalise: the new images' or those of --init-from's model."""
+    teacher_samples: int = Field(2, ge=0)
+    """With --train-only direct_denoiser: posterior samples averaged for its target, in opposite pairs. Their mean is
+    unbiased for any number; more make it less noisy. 0: the latents' means."""
     max_steps: int = Field(20_000, ge=1)
     """Optimiser steps at most."""
     max_time: float | None = Field(None, gt=0)

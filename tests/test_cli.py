@@ -101,6 +101,67 @@ def test_denoise_says_how_many_samples_it_takes_by_default(
     assert "(direct denoiser on cpu)" in done.out
 
 
+TUNING = ["--crop-px=32", "--batch-size=2", "--max-steps=2", "--validation-crops=2", "--device=cpu", "--quiet"]
+
+
+def test_fine_tuning_from_end_to_end(cli: Cli, trained: Path, image: Path, tmp_path: Path) -> None:
+    source = ["--init-from", trained, "--train-only=ar_decoder"]
+    done = cli("train", image, *source, "--dry-run", *TUNING)
+    assert done.code == 0, done.err
+    config = validated(yaml.safe_load(done.out))
+    assert (config.network.n_features, config.training.train_only) == (8, "ar_decoder")  # not the preset's 32
+    done = cli("train", image, "-o", tmp_path / "run", *source, *TUNING)
+    assert done.code == 0, done.err
+    assert done.out.startswith(f"{tmp_path / 'run' / 'best.safetensors'}  (2 steps, ")
+    done = cli("train", "--resume", tmp_path / "run", "--max-steps=3", "--quiet")
+    assert "(3 steps, " in done.out
+
+
+def test_distilling_from_end_to_end(cli: Cli, trained: Path, image: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("training: {crop_px: 32, batch_size: 2, validation_crops: 2}")
+    size = ["--features=4", "--levels=1", "--samples=0"]
+    how = ["--config", tmp_path / "c.yaml", "--max-steps=2", "--device=cpu", "--quiet"]
+    done = cli("distill", trained, image, "-o", tmp_path / "run", *size, *how)
+    assert done.code == 0, done.err
+    assert done.out.startswith(f"{tmp_path / 'run' / 'best.safetensors'}  (2 steps, ")
+    config = validated(yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()))
+    assert (config.network.direct_features, config.network.direct_levels) == (4, 1)
+    assert (config.training.teacher_samples, config.training.statistics_from) == (0, "init")
+    done = cli("train", "--resume", tmp_path / "run", "--max-steps=3", "--quiet")
+    assert "(3 steps, " in done.out
+    run = tmp_path / "run"
+    done = cli("denoise", run, image, "-o", tmp_path / "out", "--direct", "--device=cpu", "--quiet")
+    assert "(direct denoiser on cpu)" in done.out
+
+
+def bad_starts(folder: Path, trained: Path, package: Path) -> dict[str, tuple[list[object], str]]:
+    """COMMAND, MODEL and settings, and the sentence that they must lead to."""
+    tune: list[object] = ["train", "--init-from"]
+    return {
+        "other networks": ([*tune, trained, "--n-features=9"], "n_features is 9, but 8 in"),
+        "a package": ([*tune, package], "model.zip is an exported package"),
+        "no model": ([*tune, folder / "nothing"], "nothing holds no model"),
+        "no source": (["train", "--train-only=ar_decoder"], "name it with --init-from"),
+        "no such part": ([*tune, trained, "--train-only=encoder"], "training.train_only is 'encoder': Input should be"),
+        "a package as teacher": (["distill", package], "model.zip is an exported package"),
+        "no teacher": (["distill", folder / "nothing"], "nothing holds no model"),
+    }
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "other networks", "a package", "no model", "no source", "no such part", "a package as teacher", "no teacher",
+    ],
+)  # fmt: skip
+def test_a_start_that_cannot_be_is_a_sentence_and_leaves_nothing(
+    cli: Cli, trained: Path, package: Path, image: Path, tmp_path: Path, case: str
+) -> None:
+    arguments, sentence = bad_starts(tmp_path, trained, package)[case]
+    refuses(cli(*arguments, image, "-o", tmp_path / "run", "--quiet"), sentence)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_dry_run_prints_the_settings_and_sizes_and_writes_nothing(cli: Cli, image: Path, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("training: {seed: 3, batch_size: 3}")
     before = sorted(tmp_path.rglob("*"))
@@ -148,7 +209,7 @@ def test_the_help_is_there_at_once_and_without_torch() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert time.monotonic() - start < 3  # half a second on a machine with nothing else to do
     assert "HEAVY []" in found
-    assert all(name in found for name in ("train", "denoise", "export", "check", "simulate", "demo", "info"))
+    assert all(name in found for name in ("train", "denoise", "distill", "export", "check", "simulate", "demo", "info"))
 
 
 def broken_tiff(path: Path) -> Path:

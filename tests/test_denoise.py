@@ -129,7 +129,7 @@ def test_the_direct_denoiser_is_a_choice_and_not_a_habit(denoiser: Denoiser) -> 
     sampled = denoiser.denoise(image, 2, axes="YX").mean
     direct = denoiser.denoise(image, 2, axes="YX", direct=True).mean
     assert not np.array_equal(direct, sampled)
-    with pytest.raises(ConfigError, match="This model has no direct denoiser: leave out --direct, or train with"):
+    with pytest.raises(ConfigError, match="This model has no direct denoiser: leave out --direct, or make one"):
         random_denoiser().denoise(image, axes="YX", direct=True)
 
 

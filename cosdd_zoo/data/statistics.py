@@ -56,8 +56,10 @@ class NoiseLine(NamedTuple):
     gain: float
 
 
-def statistics(images: Sequence[ImageFile], regions: Sequence[Region], config: RunConfig) -> Statistics:
-    """Statistics of the regions' pixels.
+def statistics(
+    images: Sequence[ImageFile], regions: Sequence[Region], config: RunConfig, kept: Scaling | None = None
+) -> Statistics:
+    """Statistics of the regions' pixels. kept: a model's scaling, to stand in for that of the pixels.
 
     Raises ImageError for NaN or infinite pixels and for channels that are constant everywhere.
     """
@@ -78,7 +80,7 @@ def statistics(images: Sequence[ImageFile], regions: Sequence[Region], config: R
         divisor = [_divisor(x[c], divisor[c]) for c in range(n_channels)]
         cells.append(np.stack([cell_means(x[c], crop_size(config)) for c in range(n_channels)]))
     _refuse_constant(images, linear)
-    scaling = Scaling(
+    scaling = kept or Scaling(
         linear.mean.tolist(), linear.std.tolist(), pedestal, softness, root.mean.tolist(), root.std.tolist()
     )
     offset, scale = (v.reshape([-1] + [1] * config.network.n_dims) for v in (linear.mean, linear.std))

@@ -102,7 +102,9 @@ def _check(checkpoint: Checkpoint, path: Path, direct: bool, processing: str) ->
     if processing not in ("graph", "rdf"):
         raise ConfigError(f"--processing {processing} is unknown: use graph (portable) or rdf (explicit).")
     if direct and not checkpoint.config.network.direct:
-        raise ConfigError("This model has no direct denoiser: leave out --direct, or train with --direct.")
+        raise ConfigError(
+            "This model has no direct denoiser: leave out --direct, or make one with `cosdd-zoo distill`."
+        )
     if checkpoint.config.network.n_dims == 1:
         raise ConfigError("A package holds 2-D or 3-D models, and this one is 1-D: run it with `cosdd-zoo denoise`.")
     if checkpoint.facts.get("collapsed"):
@@ -115,4 +117,5 @@ def _check(checkpoint: Checkpoint, path: Path, direct: bool, processing: str) ->
 def _without_paths(checkpoint: Checkpoint) -> Any:
     """The config without the names of folders on the author's computer."""
     data = checkpoint.config.data.model_copy(update={"images": ()})
-    return checkpoint.config.model_copy(update={"data": data})
+    training = checkpoint.config.training.model_copy(update={"init_from": None})
+    return checkpoint.config.model_copy(update={"data": data, "training": training})

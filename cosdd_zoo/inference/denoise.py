@@ -186,7 +186,9 @@ class Denoiser:
     ) -> Item:
         """One item of an image, by windows. Raises ImageError for pixels that are not finite."""
         if direct and not self.network.direct:
-            raise ConfigError("This model has no direct denoiser: leave out --direct, or train with --direct.")
+            raise ConfigError(
+                "This model has no direct denoiser: leave out --direct, or make one with `cosdd-zoo distill`."
+            )
         count = self.default_samples if n_samples is None else n_samples
 
         def mean_and_std(x: Tensor, origin: list[int], share: float) -> Tensor:

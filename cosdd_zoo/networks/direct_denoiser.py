@@ -2,6 +2,8 @@ r"""The direct denoiser: a deterministic U-Net of the ladder's shape that predic
 
     g(x) trained with || g(x) - f(code(z)) ||^2, z ~ q(z|x), target detached  ->  g(x) = E[ f(code(z)) | x ]
 
+It may have fewer features and levels than the ladder: its target is smooth, and some users have slow computers.
+
 Letters: B batch, C channels, F features, * spatial axes, *_l the same at level l.
 """
 
@@ -32,6 +34,7 @@ class DirectDenoiser(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
+        config = own_shape(config)
         strides = config.level_strides()[::-1]
         n = len(strides)
         self.bottom_up = BottomUp(config)
@@ -54,3 +57,11 @@ class DirectDenoiser(nn.Module):
         for i, level in enumerate(self.levels):
             h = level(h, maps[i])
         return self.out(h)
+
+
+def own_shape(config: NetworkConfig) -> NetworkConfig:
+    """The ladder's settings with the direct denoiser's own features and levels."""
+    shape: dict[str, object] = {"downsample": config.downsample[: config.direct_levels]}
+    if config.direct_features is not None:
+        shape |= {"n_features": config.direct_features, "n_code": min(config.n_code, config.direct_features)}
+    return config.model_copy(update=shape)

@@ -16,14 +16,15 @@ from typing import Any, NamedTuple
 
 import lightning
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Size, Tensor
+from torch.nn import Module
 
 from cosdd_zoo.checkpoint import Checkpoint, read_tensors, write_tensors
 from cosdd_zoo.config import RunConfig
 from cosdd_zoo.data.statistics import Statistics
 from cosdd_zoo.errors import CheckpointError, TrainingError
 from cosdd_zoo.networks.build import Cosdd
-from cosdd_zoo.training.objective import Detector, Losses, losses
+from cosdd_zoo.training.objective import Detector, Losses, distillation, losses
 
 EXPLODED = 20.0
 """A gradient so many times longer than usual is a step to skip: clipping keeps its (useless) direction."""
@@ -55,6 +56,8 @@ class CosddModule(lightning.LightningModule):
         torch.manual_seed(config.training.seed)
         self.model = Cosdd(config.network, statistics.scaling, config.training.stabilise)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
+        for name, part in self.model.named_children():
+            part.requires_grad_(config.training.train_only in ("all", name))
         shape = [1, -1] + [1] * config.network.n_dims
         is_masked = config.training.mask
         facts = {
@@ -70,8 +73,17 @@ class CosddModule(lightning.LightningModule):
         self._optimizer_state: dict[int, dict[str, Tensor]] = {}
         self._clock = time.monotonic()
 
+    def start_from(self, source: Cosdd) -> None:
+        """Take another model's weights; a direct denoiser that is new or of another shape begins anew."""
+        parts = dict(source.named_children())
+        for name, part in self.model.named_children():
+            if name != "direct_denoiser" or (name in parts and _shapes(part) == _shapes(parts[name])):
+                part.load_state_dict(parts[name].state_dict())
+        self.averaged.load_state_dict(self.model.state_dict())
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        optimizer = torch.optim.Adamax(self.model.parameters(), lr=self.config.training.learning_rate)
+        learning = [p for p in self.model.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adamax(learning, lr=self.config.training.learning_rate)
         if self._optimizer_state:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": self._optimizer_state})
         return optimizer
@@ -87,7 +99,7 @@ class CosddModule(lightning.LightningModule):
         generator = self._generator(self.progress.step)
         passes = batch.split(self.config.training.batch_size)
         for x in passes:
-            of_pass = losses(self.model, x, self._detector, generator)
+            of_pass = self._losses(self.model, x, generator)
             self.manual_backward(of_pass.weighted(self.kl_weight()) * (len(x) / len(batch)))
             self.latest = Losses(*(value.detach() for value in of_pass))
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.training.clip_norm))
@@ -102,6 +114,20 @@ class CosddModule(lightning.LightningModule):
     def _detector(self) -> Detector:
         step, ceiling, outlier = (self.get_buffer(name) for name in ("step", "ceiling", "outlier"))
         return Detector(step, ceiling, outlier, self.config.training.likelihood)
+
+    @property
+    def _distils(self) -> bool:
+        return self.config.training.train_only == "direct_denoiser"
+
+    def _losses(self, model: Cosdd, x: Tensor, generator: Generator) -> Losses:
+        settings = self.config.training
+        if self._distils:
+            return distillation(model, x, settings.teacher_samples, generator)
+        return losses(model, x, self._detector, generator)
+
+    def judged(self, values: Losses) -> float:
+        """What the best model has least of, of a validation's losses."""
+        return float(values.direct if self._distils else values.elbo)
 
     def _generator(self, step: int) -> Generator:
         device = self.device if self.device.type != "mps" else torch.device("cpu")
@@ -157,11 +183,11 @@ class CosddModule(lightning.LightningModule):
         """The averaged model's losses on the fixed crops with fixed samples: the same number for the same weights."""
         x = self.get_buffer("validation")
         generator = self._generator(-1 - self.config.training.seed)
-        parts = [losses(self.averaged, b, self._detector, generator) for b in x.split(self.config.training.batch_size)]
+        parts = [self._losses(self.averaged, b, generator) for b in x.split(self.config.training.batch_size)]
         weights = torch.tensor([len(b) / len(x) for b in x.split(self.config.training.batch_size)], device=x.device)
         mean = [torch.tensordot(weights, torch.stack(list(values)), dims=1) for values in zip(*parts, strict=True)]
         result = Losses(*mean)
-        self._judge(float(result.elbo))
+        self._judge(self.judged(result))
         return result
 
     def _judge(self, loss: float) -> None:
@@ -197,6 +223,10 @@ class CosddModule(lightning.LightningModule):
             raise CheckpointError(
                 f"{path} does not fit the run's settings ({error}): the run cannot be resumed; start a new one."
             ) from None
+
+
+def _shapes(part: Module) -> dict[str, Size]:
+    return {name: value.shape for name, value in part.state_dict().items()}
 
 
 def _named(prefix: str, tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

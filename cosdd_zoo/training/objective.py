@@ -4,6 +4,10 @@ r"""The loss: three groups of parameters, kept apart by detaching, in one sum.
     signal         L_signal = || f(code.detach()) - y ||^2                                               Eq. 6
     direct         L_direct = || g(v) - f(code).detach() ||^2
 
+or of the last group alone, once the others have learned:
+
+    distillation   || g(v) - 1/K sum_k f(code(z_k)) ||^2,   z_k ~ q(z | v) in opposite pairs; or z the mean of q
+
 v stabilised and y linear normalised grey values (networks.build). The likelihood of integer grey values is the mean of
 the density over their bin, one quantisation step wide; or that of the value with uniform noise of one step added, a
 lower bound of it (Theis, van den Oord & Bethge 2016). The plain density of discrete values would grow without bound as
@@ -79,6 +83,34 @@ def losses(model: Cosdd, x: Tensor, detector: Detector, generator: Generator) ->
 def _mean_where(counted: Tensor, values: Tensor) -> Tensor:
     """Over the pixels that count, at the weight of all: zero without any."""
     return torch.where(counted, values, 0.0).sum() / counted.sum().clamp(min=1)
+
+
+def distillation(model: Cosdd, x: Tensor, n_samples: int, generator: Generator) -> Losses:
+    """The direct denoiser's error on raw crops x [B, C, *], and what its teacher, without gradient, does on them.
+
+    x stays as it is when denoising. NLL is zero: the AR decoder has no part in it.
+    """
+    v = model.to_network(x)
+    linear = model.normalise.linear(x.float()).transpose(model.noise_dim, -1)
+    with torch.no_grad():
+        target, kl = _posterior_mean(model, v, n_samples, generator)
+        signal = torch.mean((crop_like(target, linear) - linear) ** 2)
+    pixels = linear.numel() / linear.size(0)
+    return Losses(torch.zeros([], device=v.device), kl / pixels, signal, _direct(model, v, target, linear))
+
+
+def _posterior_mean(model: Cosdd, v: Tensor, n_samples: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """The mean signal [B, C, *'] of so many samples, and the KL [L] of the last; 0: of the latents' means."""
+    maps = model.encoder.bottom_up(v)
+    shapes = [_latent_shape(m, model) for m in maps]
+    eps = [torch.zeros(s, device=v.device) for s in shapes]
+    signals = []
+    for k in range(max(n_samples, 1)):
+        if n_samples > 0 and k % 2 == 0:
+            eps = [torch.randn(s, generator=generator, device=generator.device).to(v.device) for s in shapes]
+        code, kl = model.encoder.top_down(maps, eps if k % 2 == 0 else [-e for e in eps], True)
+        signals.append(model.signal_decoder(code).float())
+    return torch.stack(signals).mean(0), kl
 
 
 def _log_likelihood(p: Mixture, v: Tensor, model: Cosdd, x: Tensor, detector: Detector) -> Tensor:

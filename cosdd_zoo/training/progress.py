@@ -52,5 +52,6 @@ class ProgressBar(Callback):
 
 
 def describe(values: Losses) -> str:
-    """The three losses in a line."""
-    return f"nll {float(values.nll):.3f} kl {float(values.kl.sum()):.3f} signal {float(values.signal):.3f}"
+    """The losses in a line."""
+    direct = f" direct {float(values.direct):.4f}" if float(values.direct) else ""
+    return f"nll {float(values.nll):.3f} kl {float(values.kl.sum()):.3f} signal {float(values.signal):.3f}{direct}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -49,6 +50,8 @@ class Recorder(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         self._listen()  # anew: Lightning has put its own handler in front, which ends the process without saving
+        if pl_module.config.training.init_from and math.isinf(pl_module.progress.best):
+            self._validate(pl_module, trainer)  # the start competes: the best is not worse on these images
 
     def _validate(self, module: CosddModule, trainer: lightning.Trainer) -> None:
         self.validation = module.validate()
@@ -68,7 +71,7 @@ class Recorder(Callback):
             "steps": p.step,
             "minutes": round(p.seconds / 60, 2),
             "skipped_steps": p.skipped,
-            "validation_loss": float(v.elbo),
+            "validation_loss": module.judged(v),
             "validation_kl_per_level": [float(k) for k in v.kl],
             "validation_signal_error": float(v.signal),
             "collapsed": is_collapsed(v),
@@ -88,7 +91,7 @@ class Recorder(Callback):
             "signal": float(values.signal),
             "direct": float(values.direct),
             "learning_rate": module.config.training.learning_rate * module.rate_factor(),
-            "grad_norm": p.usual_norm,
+            "grad_norm": p.usual_norm if math.isfinite(p.usual_norm) else 0.0,  # none yet
             "skipped": p.skipped,
         }
         self.folder.append_metrics(row)

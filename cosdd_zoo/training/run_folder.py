@@ -16,8 +16,28 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from cosdd_zoo.checkpoint import Checkpoint, load_checkpoint
 from cosdd_zoo.config import RunConfig, read_yaml, to_yaml, validated
 from cosdd_zoo.errors import CheckpointError, OutputError
+
+
+def checkpoint_of(source: Path) -> Checkpoint:
+    """The checkpoint in a run folder (its best), or the file itself. Raises CheckpointError."""
+    if source.suffix.lower() == ".zip" and source.is_file():
+        raise CheckpointError(
+            f"{source} is an exported package, which holds what denoising needs and no AR decoder: give the run folder "
+            f"that it came from, or that run's best.safetensors."
+        )
+    path = source
+    if path.is_dir():
+        folder = RunFolder(path)
+        folder.read_config()
+        path = folder.best
+    if not path.is_file():
+        raise CheckpointError(
+            f"{source} holds no model: expected a run folder with best.safetensors, a .safetensors file or a .zip."
+        )
+    return load_checkpoint(path)
 
 
 class RunFolder:

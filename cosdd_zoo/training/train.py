@@ -21,6 +21,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from cosdd_zoo.checkpoint import Checkpoint, load_checkpoint
 from cosdd_zoo.config import SPATIAL_AXES, RunConfig, resolve
 from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.crops import Crops, Split, split
@@ -28,12 +29,13 @@ from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import ImageFile, open_image
 from cosdd_zoo.data.statistics import Statistics, statistics
 from cosdd_zoo.devices import found_device, keep_freed_memory
-from cosdd_zoo.errors import ConfigError, ImageError
+from cosdd_zoo.errors import ImageError, OutputError
 from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.training.module import CosddModule
 from cosdd_zoo.training.progress import ProgressBar
 from cosdd_zoo.training.recorder import Recorder, reason_to_stop
 from cosdd_zoo.training.run_folder import RunFolder
+from cosdd_zoo.training.start import refuse_other_start, settled
 
 PREVIEW_PX = 192
 
@@ -72,16 +74,42 @@ def train(
     images: paths (files, folders, globs), or an array or xarray.DataArray, or a list of them.
     output: the run folder; must not exist or be empty, unless `overwrite`.
     preset: tiny, small, base or large. config: nested settings, as in config.yaml. settings: single ones by name, e.g.
-    max_time=10, noise_axis="y", axes="TYX". Later ones win.
+    max_time=10, noise_axis="y", axes="TYX". Later ones win. init_from="runs/other" starts from that model's weights
+    and networks, train_only="ar_decoder" leaves all else as it is there.
 
     Raises CosddError subclasses with a sentence each for images, settings or folders that do not work.
     """
-    prepared = prepare(images, resolve(preset, config, settings))
+    begin, source = settled(preset, config, settings)
+    prepared = prepare(images, begin)
     folder = RunFolder(Path(output))
     folder.refuse_what_is_there(overwrite)
-    stats = statistics(prepared.images, prepared.split.training, prepared.config)
+    _refuse_to_replace_the_source(folder, begin)
+    stats = _statistics(prepared, source)
     folder.create(prepared.config)
-    return _fit(folder, prepared, stats, tensorboard, quiet, is_resumed=False)
+    return _fit(folder, prepared, stats, tensorboard, quiet, is_resumed=False, source=source)
+
+
+def distill(
+    run: str | Path,
+    images: Any,
+    output: str | Path,
+    *,
+    n_samples: int | None = None,
+    n_features: int | None = None,
+    n_levels: int | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a direct denoiser to predict what a trained model, which stays as it is, returns in many passes.
+
+    run: a run folder or checkpoint, the teacher. images: of the kind that it was trained on; noisy ones suffice.
+    n_samples: posterior samples averaged for each target; 0: the latents' means.
+    n_features, n_levels: a smaller U-Net than the teacher's ladder. settings: as for `train`, e.g. max_time=5.
+
+    The new run holds teacher and direct denoiser. Raises what `train` raises.
+    """
+    asked = {"direct_features": n_features, "direct_levels": n_levels, "teacher_samples": n_samples}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    return train(images, output, init_from=run, train_only="direct_denoiser", **given, **settings)
 
 
 def resume(output: str | Path, images: Any = None, *, quiet: bool = False, **settings: Any) -> Run:
@@ -94,13 +122,13 @@ def resume(output: str | Path, images: Any = None, *, quiet: bool = False, **set
     folder = RunFolder(Path(output))
     before = folder.read_config()
     config = resolve(None, before.model_dump(), settings)
-    if config.network != before.network:
-        raise ConfigError("The networks of a run are settled once it has begun: start a new one for other networks.")
+    refuse_other_start(before, config)
     sources = images if images is not None else list(config.data.images)
     if isinstance(sources, list) and not sources:
         raise ImageError(f"{folder.path} was trained on arrays in memory: give the same arrays again to resume it.")
     prepared = prepare(sources, config)
-    stats = statistics(prepared.images, prepared.split.training, prepared.config)
+    keeps = config.training.statistics_from == "init"  # the run's own file: the source may be gone
+    stats = _statistics(prepared, load_checkpoint(folder.last) if keeps else None)
     folder.write_config(prepared.config)
     return _fit(folder, prepared, stats, False, quiet, is_resumed=True)
 
@@ -113,6 +141,11 @@ def prepare(images: Any, config: RunConfig) -> Prepared:
         names = {c: next(i.name for i in opened if i.n_channels == c) for c in channels}
         found = ", ".join(f"{name} has {c}" for c, name in names.items())
         raise ImageError(f"The images' channel counts differ: {found}. Train one model for each kind.")
+    if config.training.init_from and channels[0] != config.network.n_channels:
+        raise ImageError(
+            f"{opened[0].name} has {channels[0]} channels (axes {opened[0].axes}), but the model that the training "
+            f"starts from has {config.network.n_channels}. Choose the channels first, or name the axes with --axes."
+        )
     network = config.network.model_copy(update={"n_channels": channels[0]})
     data = config.data.model_copy(update={"images": tuple(sources)})
     config = config.model_copy(update={"network": network, "data": data})
@@ -155,14 +188,37 @@ def accelerator(config: RunConfig) -> tuple[str, Any]:
     return device, "bf16-mixed" if wants_bf16 else "32-true"
 
 
+def _statistics(prepared: Prepared, source: Checkpoint | None) -> Statistics:
+    """Of the images; with the scaling of the source where the settings ask for it."""
+    is_kept = prepared.config.training.statistics_from == "init"
+    kept = source.scaling if source is not None and is_kept else None
+    return statistics(prepared.images, prepared.split.training, prepared.config, kept)
+
+
+def _refuse_to_replace_the_source(folder: RunFolder, config: RunConfig) -> None:
+    source = Path(config.training.init_from) if config.training.init_from else None
+    if source is not None and folder.path.resolve() in (source.resolve(), source.resolve().parent):
+        raise OutputError(
+            f"{folder.path} holds the model that the training starts from: choose another folder with -o."
+        )
+
+
 def _fit(
-    folder: RunFolder, prepared: Prepared, stats: Statistics, tensorboard: bool, quiet: bool, is_resumed: bool
+    folder: RunFolder,
+    prepared: Prepared,
+    stats: Statistics,
+    tensorboard: bool,
+    quiet: bool,
+    is_resumed: bool,
+    source: Checkpoint | None = None,
 ) -> Run:
     config, images, parts = prepared
     module = CosddModule(config, stats, _validation_crops(images, parts, config))
     if is_resumed:
         module.load_state(folder.state)
         folder.forget_after(module.progress.step)
+    elif source is not None:
+        module.start_from(source.model())
     crops = Crops(images, parts.training, config, stats.brightness)
     say = Console(stderr=True, quiet=quiet).print
     recorder = Recorder(folder, _facts(images, parts, stats), _preview(images, config), say)
