@@ -133,9 +133,9 @@ class TrainingConfig(Settings):
     max_time: float | None = Field(None, gt=0)
     """Minutes of training at most; the learning rate's decay is planned for whichever limit comes first."""
     batch_size: int = Field(8, ge=1)
-    """Crops in one pass through the networks."""
+    """Crops in one pass through the networks, on each device."""
     accumulate: int = Field(1, ge=1)
-    """Passes whose gradients are averaged into one optimiser step."""
+    """Passes on each device whose gradients are averaged into one optimiser step."""
     crop_px: int = Field(64, ge=4)
     """Side of the training crops, in pixels."""
     crop_depth_px: int = Field(16, ge=1)
@@ -166,6 +166,10 @@ class TrainingConfig(Settings):
     """bfloat16 mixed precision on CUDA and float32 elsewhere by default."""
     device: Device = "auto"
     """CUDA if there is one, else MPS if there is one, else the CPU."""
+    devices: int = Field(1, ge=1)
+    """GPUs of each node (on the CPU processes), each with batches of its own: the step's batch is so much larger."""
+    nodes: int = Field(1, ge=1)
+    """Machines that train together; srun or torchrun starts the processes on each."""
     n_workers: int = Field(0, ge=0)
     """Processes that read and cut crops."""
     seed: int = Field(0, ge=0)
@@ -175,6 +179,15 @@ class TrainingConfig(Settings):
     likelihood: Likelihood = "dequantised"
     """Of integer data: the probability of the whole grey level, or the density with noise of one level added, or the
     bare density, which is unbounded. Continuous data always have a density."""
+
+    @property
+    def crops_per_device(self) -> int:
+        """Crops of one optimiser step that each device sees."""
+        return self.batch_size * self.accumulate
+
+    @property
+    def crops_per_step(self) -> int:
+        return self.crops_per_device * self.devices * self.nodes
 
 
 class DataConfig(Settings):

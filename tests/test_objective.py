@@ -18,7 +18,7 @@ STEP = torch.ones(1, 1, 1, 1)
 def loss_of(
     net: Cosdd, x: Tensor, step: Tensor = STEP, seed: int = 0, likelihood: Likelihood = "dequantised"
 ) -> Losses:
-    return losses(net, x, Quantisation(step, likelihood), Generator().manual_seed(seed))
+    return losses(net, x, Quantisation(step, likelihood), [Generator().manual_seed(seed + i) for i in range(len(x))])
 
 
 def taught(net: Cosdd, loss: Tensor) -> set[str]:
@@ -72,10 +72,10 @@ def test_the_losses_are_those_of_the_formula() -> None:
     x = grey(3, 1, 8, 12)
     found = loss_of(net, x, 4 * STEP, seed=3)
 
-    generator = Generator().manual_seed(3)
-    v = net.normalise(x + 4 * (torch.rand(x.shape, generator=generator) - 0.5))
+    noise = [Generator().manual_seed(3 + i) for i in range(3)]
+    v = net.normalise(x + 4 * (torch.stack([torch.rand(1, 8, 12, generator=g) for g in noise]) - 0.5))
     maps = net.encoder.bottom_up(v)
-    eps = torch.randn([3, 3, 4, 6], generator=generator)
+    eps = torch.stack([torch.randn(3, 4, 6, generator=g) for g in noise])
     q = gaussian(net.encoder.top.posterior(maps[0]))
     p = gaussian(net.encoder.top.prior.expand(3, -1, 4, 6))
     code = net.encoder.top_down(maps, [eps], False).code

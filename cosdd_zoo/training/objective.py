@@ -12,6 +12,7 @@ a mixture component narrows.
 Letters: B batch, C channels, L levels, * spatial axes.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -29,6 +30,14 @@ class Losses(NamedTuple):
     kl: Tensor  # [L], coarsest level first
     signal: Tensor  # []
     direct: Tensor  # [], zero without a direct denoiser
+
+    def vector(self) -> Tensor:
+        """All in one, to be averaged over passes and processes: [3 + L]."""
+        return torch.cat([torch.stack([self.nll, self.signal, self.direct]), self.kl]).detach().float()
+
+    @classmethod
+    def of(cls, vector: Tensor) -> "Losses":
+        return cls(vector[0], vector[3:], vector[1], vector[2])
 
     @property
     def elbo(self) -> Tensor:
@@ -51,15 +60,16 @@ class Quantisation(NamedTuple):
     likelihood: Likelihood
 
 
-def losses(model: Cosdd, x: Tensor, quantisation: Quantisation, generator: Generator) -> Losses:
-    """The losses of raw crops x [B, C, *], grey values."""
-    uniform = torch.rand(x.shape, generator=generator, device=generator.device).to(x.device) - 0.5
+def losses(model: Cosdd, x: Tensor, quantisation: Quantisation, noise: Sequence[Generator]) -> Losses:
+    """The losses of raw crops x [B, C, *], grey values.
+
+    noise: a generator for each crop, so that its draws do not depend on the crops that it shares a batch with.
+    """
+    uniform = torch.stack([torch.rand(x.shape[1:], generator=g, device=g.device) for g in noise]).to(x.device) - 0.5
     added = quantisation.step * uniform if quantisation.likelihood == "dequantised" else 0.0
     v = model.to_network(x + added)
     maps = model.encoder.bottom_up(v)
-    shapes = [_latent_shape(m, model) for m in maps]
-    eps = [torch.randn(s, generator=generator, device=generator.device).to(x.device) for s in shapes]
-    code, kl = model.encoder.top_down(maps, eps, True)
+    code, kl = model.encoder.top_down(maps, _latent_noise(maps, model.encoder.n_latents, noise), True)
     target = crop_like(v, x.transpose(model.noise_dim, -1))
     p = model.ar_decoder(target, crop_like(code, target))
     nll = -_log_likelihood(p, target, model, x, quantisation).mean()
@@ -89,5 +99,8 @@ def _direct(model: Cosdd, v: Tensor, signal_map: Tensor, like: Tensor) -> Tensor
     return torch.mean(crop_like(error, like) ** 2)
 
 
-def _latent_shape(bottom_up: Tensor, model: Cosdd) -> list[int]:
-    return [bottom_up.size(0), model.encoder.n_latents, *bottom_up.shape[2:]]
+def _latent_noise(maps: list[Tensor], n_latents: int, noise: Sequence[Generator]) -> list[Tensor]:
+    """Standard normal, [B, n_latents, *] for each level's map; one draw a crop, which is cut into levels."""
+    sizes = [n_latents * m[0, 0].numel() for m in maps]
+    eps = torch.stack([torch.randn(sum(sizes), generator=g, device=g.device) for g in noise]).to(maps[0].device)
+    return [e.reshape(-1, n_latents, *m.shape[2:]) for e, m in zip(eps.split(sizes, 1), maps, strict=True)]
