@@ -187,3 +187,31 @@ def test_more_gpus_than_there_are_cannot_be_had(tmp_path: Path, images: Path, mo
     monkeypatch.setattr("lightning.pytorch.accelerators.CUDAAccelerator.is_available", lambda: True)
     with pytest.raises(ConfigError, match="--devices 64 cannot be had here: "):
         train([images], tmp_path / "run", quiet=True, **{**QUICK, "devices": 64})
+
+
+FAULTS = {
+    "of the first": "run_folder.RunFolder.append_metrics = fail(OutputError)",
+    "of all": "module.CosddModule._count = fail(TrainingError)",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whose", FAULTS)
+def test_an_error_is_said_once_and_ends_all_processes(tmp_path: Path, images: Path, whose: str) -> None:
+    script = tmp_path / "script.py"
+    settings = {**QUICK, "devices": 2, "max_steps": 40}
+    script.write_text(
+        "import cosdd_zoo\n"
+        "from cosdd_zoo.errors import CosddError, OutputError, TrainingError\n"
+        "from cosdd_zoo.training import module, run_folder\n"
+        "def fail(kind):\n"
+        "    def method(*_): raise kind('nothing to be done')\n"
+        "    return method\n"
+        f"{FAULTS[whose]}\n"
+        "try:\n"
+        f"    cosdd_zoo.train([{str(images)!r}], {str(tmp_path / 'run')!r}, quiet=True, **{settings!r})\n"
+        "except CosddError as error:\n"
+        "    print(error)\n"
+    )
+    out, _ = finished([sys.executable, str(script)], PYTHONPATH=str(ROOT))  # its pipes close when all have ended
+    assert out == "nothing to be done\n"
