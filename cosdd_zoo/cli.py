@@ -15,8 +15,9 @@ from typing import Annotated, Any, get_args
 import typer
 from pydantic.fields import FieldInfo
 
-from cosdd_zoo.config import PRESETS, DataConfig, NetworkConfig, TrainingConfig, read_yaml, resolve, to_yaml
+from cosdd_zoo.config import DataConfig, NetworkConfig, TrainingConfig, read_yaml, resolve, to_yaml
 from cosdd_zoo.errors import ConfigError, CosddError
+from cosdd_zoo.presets import PRESETS
 from cosdd_zoo.version import __version__
 
 app = typer.Typer(

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cosdd_zoo.errors import ConfigError
+from cosdd_zoo.presets import PRESETS
 
 NoiseAxis = Literal["x", "y", "z", "none"]
 Likelihood = Literal["bins", "dequantised", "density"]
@@ -148,9 +149,9 @@ class TrainingConfig(Settings):
     max_time: float | None = Field(None, gt=0)
     """Minutes of training at most; the learning rate's decay is planned for whichever limit comes first."""
     batch_size: int = Field(8, ge=1)
-    """Crops in one pass through the networks."""
+    """Crops in one pass through the networks, on each device."""
     accumulate: int = Field(1, ge=1)
-    """Passes whose gradients are averaged into one optimiser step."""
+    """Passes on each device whose gradients are averaged into one optimiser step."""
     crop_px: int = Field(64, ge=4)
     """Side of the training crops, in pixels."""
     crop_depth_px: int = Field(16, ge=1)
@@ -181,6 +182,10 @@ class TrainingConfig(Settings):
     """bfloat16 mixed precision on CUDA and float32 elsewhere by default."""
     device: Device = "auto"
     """CUDA if there is one, else MPS if there is one, else the CPU."""
+    devices: int = Field(1, ge=1)
+    """GPUs of each node (on the CPU processes), each with batches of its own: the step's batch is so much larger."""
+    nodes: int = Field(1, ge=1)
+    """Machines that train together; srun or torchrun starts the processes on each."""
     n_workers: int = Field(0, ge=0)
     """Processes that read and cut crops."""
     seed: int = Field(0, ge=0)
@@ -192,6 +197,15 @@ class TrainingConfig(Settings):
     bare density, which is unbounded. Continuous data always have a density."""
     mask: bool = True
     """Leave hot and dead pixels out of the losses, and saturated ones out of the likelihood."""
+
+    @property
+    def crops_per_device(self) -> int:
+        """Crops of one optimiser step that each device sees."""
+        return self.batch_size * self.accumulate
+
+    @property
+    def crops_per_step(self) -> int:
+        return self.crops_per_device * self.devices * self.nodes
 
 
 class DataConfig(Settings):
@@ -211,38 +225,6 @@ class RunConfig(Settings):
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
     data: DataConfig = DataConfig()
-
-
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "tiny": {
-        "network": {
-            "n_features": 32,
-            "n_code": 16,
-            "n_latents": 8,
-            "downsample": (True,) * 4,
-            "full_resolution_blocks": False,
-            "merge_blocks": False,
-            "ar_features": 32,
-            "ar_blocks": 2,
-            "ar_code_maps": 3,
-        },
-        "training": {"learning_rate": 1e-2},
-    },
-    "small": {
-        "network": {},
-        "training": {"batch_size": 4, "accumulate": 4, "crop_px": 256, "ema_decay": 0.999},
-    },
-    "base": {
-        "network": {"downsample": (False,) + (True,) * 7},
-        "training": {"batch_size": 4, "accumulate": 4, "crop_px": 256, "ema_decay": 0.999},
-    },
-    "large": {
-        "network": {"n_features": 128, "n_code": 128, "n_latents": 64, "downsample": (False, True) * 7},
-        "training": {"batch_size": 4, "accumulate": 4, "crop_px": 256, "ema_decay": 0.999},
-    },
-}
-"""What each preset changes of the defaults. small, base and large are the paper's and its authors' sizes; tiny is ours,
-for a CPU."""
 
 
 def preset(name: str, **overrides: Any) -> RunConfig:

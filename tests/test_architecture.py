@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1] / "cosdd_zoo"
 MODULES = sorted(p for p in ROOT.rglob("*.py"))
 
 FLOORS = [
-    {"errors", "version"},
+    {"errors", "version", "presets"},
     {"config", "scaling"},
     {"devices", "networks", "data"},
     {"checkpoint"},

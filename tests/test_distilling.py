@@ -1,5 +1,6 @@
 """A direct denoiser that learns from a trained model: near its teacher, which stays as it was."""
 
+import math
 import os
 import signal
 import threading
@@ -152,21 +153,28 @@ def test_fewer_features_and_levels_are_fewer_parameters(preset: str) -> None:
     assert net.direct(grey(2, 1, 21, 30)).shape == (2, 1, 21, 30)
 
 
+def generators() -> list[torch.Generator]:
+    """Of two crops."""
+    return [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+
+
 @pytest.mark.parametrize("n_samples", [0, 1, 2, 5])
 def test_the_target_is_the_mean_of_so_many_samples(n_samples: int) -> None:
     """Its squared error is that of the posterior's mean plus the samples' own variance, less with more of them."""
     net = model(few_features(direct=True, downsample=(True, True)))
     x = grey(2, 1, 16, 16)
-    found = distillation(net, x, n_samples, torch.Generator().manual_seed(1))
+    found = distillation(net, x, n_samples, generators())
     assert net.direct_denoiser is not None
     with torch.no_grad():
-        generator = torch.Generator().manual_seed(1)
+        noise = generators()
         v = net.to_network(x)
         maps = net.encoder.bottom_up(v)
         shapes = [(2, net.encoder.n_latents, *m.shape[2:]) for m in maps]
+        sizes = [math.prod(s[1:]) for s in shapes]
         signals = []
         while len(signals) < max(n_samples, 1):
-            eps = [torch.randn(s, generator=generator) if n_samples else torch.zeros(s) for s in shapes]
+            drawn = torch.stack([torch.randn(sum(sizes), generator=g) for g in noise]).split(sizes, 1)
+            eps = [(n_samples > 0) * e.reshape(s) for e, s in zip(drawn, shapes, strict=True)]
             signals += [net.signal_decoder(net.encoder.top_down(maps, [sign * e for e in eps], False).code)
                         for sign in (1, -1)]  # fmt: skip
         target = torch.stack(signals[: max(n_samples, 1)]).mean(0)
@@ -181,6 +189,6 @@ def test_the_target_is_the_mean_of_so_many_samples(n_samples: int) -> None:
 
 def test_the_direct_denoiser_alone_has_a_gradient() -> None:
     net = model(few_features(direct=True, downsample=(True, True)))
-    distillation(net, grey(2, 1, 16, 16), 2, torch.Generator().manual_seed(1)).total.backward()
+    distillation(net, grey(2, 1, 16, 16), 2, generators()).total.backward()
     moved = {n.split(".")[0] for n, p in net.named_parameters() if p.grad is not None and bool(p.grad.any())}
     assert moved == {"direct_denoiser"}

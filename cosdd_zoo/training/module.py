@@ -1,7 +1,8 @@
 """One optimiser step, and what it needs to be repeated exactly.
 
-Everything random is a function of (seed, step): crops by their index, latents and dequantisation by a generator seeded
-with both. A training resumed from its state therefore goes on as if it had not stopped.
+Everything random is a function of (seed, index of a crop): the crop itself, and its latents and dequantisation by a
+generator seeded with both. A training resumed from its state therefore goes on as if it had not stopped, and a step is
+the same however its crops are dealt out to passes and devices.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning
+import numpy as np
 import torch
+from lightning.pytorch.strategies import ParallelStrategy
 from torch import Generator, Size, Tensor
 from torch.nn import Module
 
@@ -24,6 +28,7 @@ from cosdd_zoo.config import RunConfig
 from cosdd_zoo.data.statistics import Statistics
 from cosdd_zoo.errors import CheckpointError, TrainingError
 from cosdd_zoo.networks.build import Cosdd
+from cosdd_zoo.training import processes
 from cosdd_zoo.training.objective import Detector, Losses, distillation, losses
 
 EXPLODED = 20.0
@@ -31,6 +36,8 @@ EXPLODED = 20.0
 SETTLED_STEPS = 20
 """Steps after which there is a usual length: a network's first gradients are far from it."""
 MAX_SKIPPED_IN_A_ROW = 100
+TRAINING, VALIDATION = 0, 1
+"""Streams of random numbers, as of the crops."""
 
 
 class Progress(NamedTuple):
@@ -71,7 +78,7 @@ class CosddModule(lightning.LightningModule):
         self.progress = Progress()
         self.latest: Losses | None = None
         self._optimizer_state: dict[int, dict[str, Tensor]] = {}
-        self._clock = time.monotonic()
+        self._began = time.monotonic()
 
     def start_from(self, source: Cosdd) -> None:
         """Take another model's weights; a direct denoiser that is new or of another shape begins anew."""
@@ -89,26 +96,39 @@ class CosddModule(lightning.LightningModule):
         return optimizer
 
     def on_train_start(self) -> None:
-        self._clock = time.monotonic()
+        self._began = time.monotonic() - self.progress.seconds
 
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
-        """One optimiser step: batch [accumulate * batch_size, C, *], in passes of batch_size."""
+        """One optimiser step: this device's share [accumulate * batch_size, C, *], in passes of batch_size."""
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         optimizer.zero_grad(set_to_none=True)
-        generator = self._generator(self.progress.step)
-        passes = batch.split(self.config.training.batch_size)
-        for x in passes:
-            of_pass = self._losses(self.model, x, generator)
-            self.manual_backward(of_pass.weighted(self.kl_weight()) * (len(x) / len(batch)))
-            self.latest = Losses(*(value.detach() for value in of_pass))
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.training.clip_norm))
+        settings = self.config.training
+        first = self.progress.step * settings.crops_per_step + processes.rank() * settings.crops_per_device
+        mean = torch.zeros(3 + self.config.network.n_levels, device=self.device)
+        for start in range(0, len(batch), settings.batch_size):
+            x = batch[start : start + settings.batch_size]
+            share = len(x) / len(batch)
+            of_pass = self._losses(self.model, x, self._noise(TRAINING, first + start, len(x)))
+            with self._exchange(start + len(x) == len(batch)):
+                self.manual_backward(of_pass.weighted(self.kl_weight()) * share)
+            mean += share * of_pass.vector()
+        self.latest = Losses.of(mean)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm))
+        norm, seconds = processes.largest([norm, time.monotonic() - self._began], self.device)
         if self._is_sound(norm):
             for group in optimizer.param_groups:
                 group["lr"] = self.config.training.learning_rate * self.rate_factor()
             optimizer.step()
             self._average()
-        self._count(norm)
+        self._count(norm, seconds)
+
+    def _exchange(self, is_last: bool) -> AbstractContextManager[None]:
+        """Gradients are averaged over the devices once a step, in the backward pass of the last of its passes."""
+        strategy = self.trainer.strategy
+        if is_last or not isinstance(strategy, ParallelStrategy):
+            return nullcontext()
+        return strategy.block_backward_sync()
 
     @property
     def _detector(self) -> Detector:
@@ -119,26 +139,27 @@ class CosddModule(lightning.LightningModule):
     def _distils(self) -> bool:
         return self.config.training.train_only == "direct_denoiser"
 
-    def _losses(self, model: Cosdd, x: Tensor, generator: Generator) -> Losses:
-        settings = self.config.training
+    def _losses(self, model: Cosdd, x: Tensor, noise: list[Generator]) -> Losses:
         if self._distils:
-            return distillation(model, x, settings.teacher_samples, generator)
-        return losses(model, x, self._detector, generator)
+            return distillation(model, x, self.config.training.teacher_samples, noise)
+        return losses(model, x, self._detector, noise)
 
     def judged(self, values: Losses) -> float:
         """What the best model has least of, of a validation's losses."""
         return float(values.direct if self._distils else values.elbo)
 
-    def _generator(self, step: int) -> Generator:
+    def _noise(self, stream: int, first: int, n: int) -> list[Generator]:
+        """One generator for each of n crops."""
         device = self.device if self.device.type != "mps" else torch.device("cpu")
-        return Generator(device).manual_seed(self.config.training.seed * 1_000_003 + step)
+        hashed = [np.random.SeedSequence([self.config.training.seed, stream, first + i]) for i in range(n)]
+        return [Generator(device).manual_seed(int(h.generate_state(1)[0])) for h in hashed]
 
     def _is_sound(self, norm: float) -> bool:
         usual = self.progress.step < SETTLED_STEPS or norm < EXPLODED * self.progress.usual_norm
         return math.isfinite(norm) and usual
 
-    def _count(self, norm: float) -> None:
-        p, now = self.progress, time.monotonic()
+    def _count(self, norm: float, seconds: float) -> None:
+        p = self.progress
         sound = self._is_sound(norm)
         # an exploded norm counts as the largest sound one: where gradients stay large, they become usual
         counted = min(norm, EXPLODED * p.usual_norm) if math.isfinite(norm) else p.usual_norm
@@ -148,9 +169,8 @@ class CosddModule(lightning.LightningModule):
             skipped=p.skipped + (not sound),
             skipped_in_a_row=0 if sound else p.skipped_in_a_row + 1,
             usual_norm=usual,
-            seconds=p.seconds + now - self._clock,
+            seconds=seconds,
         )
-        self._clock = now
         if self.progress.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise TrainingError(
                 f"{MAX_SKIPPED_IN_A_ROW} steps in a row had gradients that are not finite or exploded (at step "
@@ -180,13 +200,17 @@ class CosddModule(lightning.LightningModule):
 
     @torch.no_grad()
     def validate(self) -> Losses:
-        """The averaged model's losses on the fixed crops with fixed samples: the same number for the same weights."""
-        x = self.get_buffer("validation")
-        generator = self._generator(-1 - self.config.training.seed)
-        parts = [self._losses(self.averaged, b, generator) for b in x.split(self.config.training.batch_size)]
-        weights = torch.tensor([len(b) / len(x) for b in x.split(self.config.training.batch_size)], device=x.device)
-        mean = [torch.tensordot(weights, torch.stack(list(values)), dims=1) for values in zip(*parts, strict=True)]
-        result = Losses(*mean)
+        """The averaged model's losses on the fixed crops with fixed samples: the same number for the same weights.
+
+        The devices share the work.
+        """
+        x, size = self.get_buffer("validation"), self.config.training.batch_size
+        mean = torch.zeros(3 + self.config.network.n_levels, device=x.device)
+        for start in range(size * processes.rank(), len(x), size * processes.count()):
+            b = x[start : start + size]
+            of_pass = self._losses(self.averaged, b, self._noise(VALIDATION, start, len(b)))
+            mean += len(b) / len(x) * of_pass.vector()
+        result = Losses.of(processes.total(mean))
         self._judge(self.judged(result))
         return result
 

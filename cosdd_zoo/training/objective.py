@@ -17,6 +17,7 @@ far above they are is not known; the signal decoder still learns that they are a
 Letters: B batch, C channels, L levels, * spatial axes.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -35,6 +36,14 @@ class Losses(NamedTuple):
     kl: Tensor  # [L], coarsest level first
     signal: Tensor  # []
     direct: Tensor  # [], zero without a direct denoiser
+
+    def vector(self) -> Tensor:
+        """All in one, to be averaged over passes and processes: [3 + L]."""
+        return torch.cat([torch.stack([self.nll, self.signal, self.direct]), self.kl]).detach().float()
+
+    @classmethod
+    def of(cls, vector: Tensor) -> "Losses":
+        return cls(vector[0], vector[3:], vector[1], vector[2])
 
     @property
     def elbo(self) -> Tensor:
@@ -59,33 +68,34 @@ class Detector(NamedTuple):
     likelihood: Likelihood
 
 
-def losses(model: Cosdd, x: Tensor, detector: Detector, generator: Generator) -> Losses:
-    """The losses of raw crops x [B, C, *], grey values."""
-    uniform = torch.rand(x.shape, generator=generator, device=generator.device).to(x.device) - 0.5
+def losses(model: Cosdd, x: Tensor, detector: Detector, noise: Sequence[Generator]) -> Losses:
+    """The losses of raw crops x [B, C, *], grey values.
+
+    noise: a generator for each crop, so that its draws do not depend on the crops that it shares a batch with.
+    """
+    uniform = torch.stack([torch.rand(x.shape[1:], generator=g, device=g.device) for g in noise]).to(x.device) - 0.5
     added = detector.step * uniform if detector.likelihood == "dequantised" else 0.0
     v = model.to_network(x + added)
     maps = model.encoder.bottom_up(v)
-    shapes = [_latent_shape(m, model) for m in maps]
-    eps = [torch.randn(s, generator=generator, device=generator.device).to(x.device) for s in shapes]
-    code, kl = model.encoder.top_down(maps, eps, True)
+    code, kl = model.encoder.top_down(maps, _latent_noise(maps, model.encoder.n_latents, noise), True)
     target = crop_like(v, x.transpose(model.noise_dim, -1))
     p = model.ar_decoder(target, crop_like(code, target))
     is_sound = standing_out(target).abs() <= detector.outlier.transpose(model.noise_dim, -1)
     is_known = is_sound & (x < detector.ceiling).transpose(model.noise_dim, -1)
-    nll = -_mean_where(is_known, _log_likelihood(p, target, model, x, detector))
+    nll = -_counted_mean(is_known, _log_likelihood(p, target, model, x, detector))
     signal_map = model.signal_decoder(code.detach())
     linear = model.normalise.linear(x).transpose(model.noise_dim, -1)
-    signal = _mean_where(is_sound, (crop_like(signal_map, linear).float() - linear) ** 2)
+    signal = _counted_mean(is_sound, (crop_like(signal_map, linear).float() - linear) ** 2)
     pixels = target.numel() / target.size(0)
     return Losses(nll, kl / pixels, signal, _direct(model, v, signal_map, linear))
 
 
-def _mean_where(counted: Tensor, values: Tensor) -> Tensor:
-    """Over the pixels that count, at the weight of all: zero without any."""
-    return torch.where(counted, values, 0.0).sum() / counted.sum().clamp(min=1)
+def _counted_mean(counted: Tensor, values: Tensor) -> Tensor:
+    """The sum over the pixels that count, per pixel of all: NLL and KL stay parts of one bound."""
+    return torch.where(counted, values, 0.0).mean()
 
 
-def distillation(model: Cosdd, x: Tensor, n_samples: int, generator: Generator) -> Losses:
+def distillation(model: Cosdd, x: Tensor, n_samples: int, noise: Sequence[Generator]) -> Losses:
     """The direct denoiser's error on raw crops x [B, C, *], and what its teacher, without gradient, does on them.
 
     x stays as it is when denoising. NLL is zero: the AR decoder has no part in it.
@@ -93,21 +103,21 @@ def distillation(model: Cosdd, x: Tensor, n_samples: int, generator: Generator) 
     v = model.to_network(x)
     linear = model.normalise.linear(x.float()).transpose(model.noise_dim, -1)
     with torch.no_grad():
-        target, kl = _posterior_mean(model, v, n_samples, generator)
+        target, kl = _posterior_mean(model, v, n_samples, noise)
         signal = torch.mean((crop_like(target, linear) - linear) ** 2)
     pixels = linear.numel() / linear.size(0)
     return Losses(torch.zeros([], device=v.device), kl / pixels, signal, _direct(model, v, target, linear))
 
 
-def _posterior_mean(model: Cosdd, v: Tensor, n_samples: int, generator: Generator) -> tuple[Tensor, Tensor]:
+def _posterior_mean(model: Cosdd, v: Tensor, n_samples: int, noise: Sequence[Generator]) -> tuple[Tensor, Tensor]:
     """The mean signal [B, C, *'] of so many samples, and the KL [L] of the last; 0: of the latents' means."""
     maps = model.encoder.bottom_up(v)
-    shapes = [_latent_shape(m, model) for m in maps]
-    eps = [torch.zeros(s, device=v.device) for s in shapes]
+    drawn = _latent_noise(maps, model.encoder.n_latents, noise)
+    eps = [torch.zeros_like(e) for e in drawn]
     signals = []
     for k in range(max(n_samples, 1)):
         if n_samples > 0 and k % 2 == 0:
-            eps = [torch.randn(s, generator=generator, device=generator.device).to(v.device) for s in shapes]
+            eps = drawn if k == 0 else _latent_noise(maps, model.encoder.n_latents, noise)
         code, kl = model.encoder.top_down(maps, eps if k % 2 == 0 else [-e for e in eps], True)
         signals.append(model.signal_decoder(code).float())
     return torch.stack(signals).mean(0), kl
@@ -132,5 +142,8 @@ def _direct(model: Cosdd, v: Tensor, signal_map: Tensor, like: Tensor) -> Tensor
     return torch.mean(crop_like(error, like) ** 2)
 
 
-def _latent_shape(bottom_up: Tensor, model: Cosdd) -> list[int]:
-    return [bottom_up.size(0), model.encoder.n_latents, *bottom_up.shape[2:]]
+def _latent_noise(maps: list[Tensor], n_latents: int, noise: Sequence[Generator]) -> list[Tensor]:
+    """Standard normal, [B, n_latents, *] for each level's map; one draw a crop, which is cut into levels."""
+    sizes = [n_latents * m[0, 0].numel() for m in maps]
+    eps = torch.stack([torch.randn(sum(sizes), generator=g, device=g.device) for g in noise]).to(maps[0].device)
+    return [e.reshape(-1, n_latents, *m.shape[2:]) for e, m in zip(eps.split(sizes, 1), maps, strict=True)]

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from cosdd_zoo.data.pictures import panel
+from cosdd_zoo.training import processes
 from cosdd_zoo.training.module import CosddModule
 from cosdd_zoo.training.objective import Losses
 from cosdd_zoo.training.run_folder import RunFolder
@@ -29,24 +30,35 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Recorder(Callback):
-    """Validates, writes the run folder, and stops the training when it is done, hopeless or interrupted."""
+    """Validates, writes the run folder, and stops the training when it is done, hopeless or interrupted.
+
+    Every process has one; they stop after the same step, and the first alone writes.
+    """
 
     def __init__(self, folder: RunFolder, facts: dict[str, Any], preview: Tensor, say: Callable[[str], None]) -> None:
         self.folder, self.facts, self.preview, self.say = folder, facts, preview, say
         self.validation: Losses | None = None
-        self.stopped_by = ""
+        self.stopped_by = ""  # known to all processes
+        self.signalled = 0  # known to this one
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *args: Any) -> None:
         module: CosddModule = pl_module
         progress, settings = module.progress, module.config.training
+        self._agree(module.device)
         if progress.step % EVERY == 0 and module.latest is not None:
-            self._record("train", module, module.latest, trainer)
+            mean = processes.total(module.latest.vector()) / processes.count()
+            self._record("train", module, Losses.of(mean), trainer)
         is_last = module.done() >= 1.0 or bool(self.stopped_by)  # a signal that comes from here on waits for a step
         if progress.step % settings.validate_every == 0 or is_last:
             self._validate(module, trainer)
         reason = reason_to_stop(module)
         self.stopped_by = self.stopped_by or reason
         trainer.should_stop = is_last or bool(reason)
+
+    def _agree(self, device: torch.device) -> None:
+        """A signal to any process is one to all."""
+        number = int(processes.largest([self.signalled], device)[0])
+        self.stopped_by = signal.Signals(number).name if number else ""
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         self._listen()  # anew: Lightning has put its own handler in front, which ends the process without saving
@@ -56,6 +68,10 @@ class Recorder(Callback):
     def _validate(self, module: CosddModule, trainer: lightning.Trainer) -> None:
         self.validation = module.validate()
         self._record("validation", module, self.validation, trainer)
+        if trainer.is_global_zero:
+            self._save(module)
+
+    def _save(self, module: CosddModule) -> None:
         checkpoint = module.checkpoint(self.result(module))
         checkpoint.save(self.folder.last)
         if module.progress.since_best == 0:
@@ -94,7 +110,8 @@ class Recorder(Callback):
             "grad_norm": p.usual_norm if math.isfinite(p.usual_norm) else 0.0,  # none yet
             "skipped": p.skipped,
         }
-        self.folder.append_metrics(row)
+        if trainer.is_global_zero:
+            self.folder.append_metrics(row)
         for logger in trainer.loggers:
             numbers = {f"{kind}/{k}": v for k, v in row.items() if isinstance(v, float)}
             logger.log_metrics(numbers, step=p.step)
@@ -134,8 +151,8 @@ class Recorder(Callback):
                 signal.signal(number, self._stop)
 
     def _stop(self, number: int, frame: object) -> None:
-        self.stopped_by = signal.Signals(number).name
-        self.say(f"{self.stopped_by}: stopping after this step, and saving.")
+        self.signalled = number
+        self.say(f"{signal.Signals(number).name}: stopping after this step, and saving.")
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

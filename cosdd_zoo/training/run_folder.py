@@ -18,6 +18,7 @@ from pathlib import Path
 
 from cosdd_zoo.checkpoint import Checkpoint, load_checkpoint
 from cosdd_zoo.config import RunConfig, read_yaml, to_yaml, validated
+from cosdd_zoo.data.beside import beside
 from cosdd_zoo.errors import CheckpointError, OutputError
 
 
@@ -82,8 +83,8 @@ class RunFolder:
 
     def write_config(self, config: RunConfig) -> None:
         """Replace config.yaml. Raises OutputError when it cannot be written."""
-        with self._writing():
-            self.config_file.write_text(to_yaml(config))
+        with self._writing(), beside(self.config_file, overwrite=True) as part:  # another process may be reading it
+            part.write_text(to_yaml(config))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -10,12 +10,14 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from torch import Tensor
@@ -29,8 +31,9 @@ from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import ImageFile, open_image
 from cosdd_zoo.data.statistics import Statistics, statistics
 from cosdd_zoo.devices import found_device, keep_freed_memory
-from cosdd_zoo.errors import ImageError, OutputError
+from cosdd_zoo.errors import ConfigError, ImageError, OutputError
 from cosdd_zoo.networks.build import Cosdd
+from cosdd_zoo.training import processes
 from cosdd_zoo.training.module import CosddModule
 from cosdd_zoo.training.progress import ProgressBar
 from cosdd_zoo.training.recorder import Recorder, reason_to_stop
@@ -77,16 +80,22 @@ def train(
     max_time=10, noise_axis="y", axes="TYX". Later ones win. init_from="runs/other" starts from that model's weights
     and networks, train_only="ar_decoder" leaves all else as it is there.
 
+    With devices=2 or more, Lightning runs the script that calls this once more for each further device. Those copies
+    end here; what follows in the script is done once.
+
     Raises CosddError subclasses with a sentence each for images, settings or folders that do not work.
     """
     begin, source = settled(preset, config, settings)
     prepared = prepare(images, begin)
     folder = RunFolder(Path(output))
-    folder.refuse_what_is_there(overwrite)
+    trainer = _trainer(prepared.config, folder, tensorboard)
+    if trainer.is_global_zero:
+        folder.refuse_what_is_there(overwrite)
     _refuse_to_replace_the_source(folder, begin)
     stats = _statistics(prepared, source)
-    folder.create(prepared.config)
-    return _fit(folder, prepared, stats, tensorboard, quiet, is_resumed=False, source=source)
+    if trainer.is_global_zero:
+        folder.create(prepared.config)
+    return _fit(trainer, folder, prepared, stats, quiet, is_resumed=False, source=source)
 
 
 def distill(
@@ -115,7 +124,8 @@ def distill(
 def resume(output: str | Path, images: Any = None, *, quiet: bool = False, **settings: Any) -> Run:
     """Continue a run exactly where its state was saved.
 
-    images: only needed when the run was trained on arrays. settings: max_steps, max_time or patience may be raised.
+    images: only needed when the run was trained on arrays. settings: max_steps, max_time or patience may be raised;
+    another number of devices takes the same steps if batch_size or accumulate make up for it.
 
     Raises CheckpointError when the folder is no run, ConfigError for other networks, and what `train` raises.
     """
@@ -128,9 +138,11 @@ def resume(output: str | Path, images: Any = None, *, quiet: bool = False, **set
         raise ImageError(f"{folder.path} was trained on arrays in memory: give the same arrays again to resume it.")
     prepared = prepare(sources, config)
     keeps = config.training.statistics_from == "init"  # the run's own file: the source may be gone
+    trainer = _trainer(prepared.config, folder, False)
     stats = _statistics(prepared, load_checkpoint(folder.last) if keeps else None)
-    folder.write_config(prepared.config)
-    return _fit(folder, prepared, stats, False, quiet, is_resumed=True)
+    if trainer.is_global_zero:
+        folder.write_config(prepared.config)
+    return _fit(trainer, folder, prepared, stats, quiet, is_resumed=True)
 
 
 def prepare(images: Any, config: RunConfig) -> Prepared:
@@ -204,74 +216,82 @@ def _refuse_to_replace_the_source(folder: RunFolder, config: RunConfig) -> None:
 
 
 def _fit(
+    trainer: lightning.Trainer,
     folder: RunFolder,
     prepared: Prepared,
     stats: Statistics,
-    tensorboard: bool,
     quiet: bool,
     is_resumed: bool,
     source: Checkpoint | None = None,
 ) -> Run:
     config, images, parts = prepared
+    is_silent = quiet or not trainer.is_global_zero
     module = CosddModule(config, stats, _validation_crops(images, parts, config))
     if is_resumed:
         module.load_state(folder.state)
-        folder.forget_after(module.progress.step)
+        if trainer.is_global_zero:
+            folder.forget_after(module.progress.step)
     elif source is not None:
         module.start_from(source.model())
     crops = Crops(images, parts.training, config, stats.brightness)
-    say = Console(stderr=True, quiet=quiet).print
+    say = Console(stderr=True, quiet=is_silent).print
     recorder = Recorder(folder, _facts(images, parts, stats), _preview(images, config), say)
     recorder.stopped_by = reason_to_stop(module)
     loader: DataLoader[Any] = DataLoader(
         crops,  # type: ignore[arg-type]  # random access is all that is needed of it
-        batch_size=config.training.batch_size * config.training.accumulate,
+        batch_size=config.training.crops_per_device,
         sampler=_Upcoming(module),
         num_workers=config.training.n_workers,
         persistent_workers=config.training.n_workers > 0,
     )
     # Lightning's SystemExit for a SIGTERM during its own start: the step after which it comes is saved all the same
-    with _quiet_lightning(), recorder.until_signalled(), suppress(SIGTERMException):
-        trainer = _trainer(config, folder, [recorder, ProgressBar(quiet)], tensorboard)
+    with _quiet_lightning(), recorder.until_signalled(), suppress(SIGTERMException), processes.one_voice(trainer):
+        trainer.callbacks += [recorder, ProgressBar(is_silent)]  # type: ignore[attr-defined]
         if not recorder.stopped_by:
             trainer.fit(module, loader)
+    facts = recorder.result(module)
+    if not trainer.is_global_zero:
+        raise SystemExit(0)  # or the rest of the script, which may denoise and write, would be done by every process
     best = folder.best if folder.best.exists() else folder.last
-    return Run(folder.path, config, best, recorder.result(module), recorder.stopped_by)
+    return Run(folder.path, config, best, facts, recorder.stopped_by)
 
 
 class _Upcoming(Sampler[int]):
-    """The indices of the crops from the next step on, without end."""
+    """The indices of this process's share of the crops from the next step on, without end."""
 
     def __init__(self, module: CosddModule) -> None:
         self.module = module
 
     def __iter__(self) -> Iterator[int]:
         settings = self.module.config.training
-        index = self.module.progress.step * settings.batch_size * settings.accumulate
-        while True:
-            yield index
-            index += 1
+        first = self.module.progress.step * settings.crops_per_step + processes.rank() * settings.crops_per_device
+        for start in count(first, settings.crops_per_step):
+            yield from range(start, start + settings.crops_per_device)
 
 
-def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[Any], tensorboard: bool) -> lightning.Trainer:
+def _trainer(config: RunConfig, folder: RunFolder, tensorboard: bool) -> lightning.Trainer:
     device, precision = accelerator(config)
+    together = processes.arguments(config)
     logger: Any = False
     if tensorboard:
         from lightning.pytorch.loggers import TensorBoardLogger
 
         logger = TensorBoardLogger(folder.path, name="tensorboard", version="")
-    return lightning.Trainer(
-        accelerator=device,
-        devices=1,
-        precision=precision,
-        max_epochs=1,
-        logger=logger,
-        callbacks=callbacks,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
+    try:
+        with _quiet_lightning():
+            return lightning.Trainer(
+                accelerator=device,
+                precision=precision,
+                max_epochs=1,
+                logger=logger,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                use_distributed_sampler=False,
+                **together,
+            )
+    except MisconfigurationException as error:  # fewer GPUs than asked for; several of them from a notebook
+        raise ConfigError(f"--devices {config.training.devices} cannot be had here: {error}") from None
 
 
 def _validation_crops(images: Sequence[ImageFile], parts: Split, config: RunConfig) -> Tensor:
