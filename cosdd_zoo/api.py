@@ -48,9 +48,9 @@ def export(run: str | Path, output: str | Path, *, card: str | Path, **options: 
     card: the model card, a Markdown file with front matter. options: n_samples, direct, uncertainty, processing,
     sample, figures, overwrite; see `cosdd_zoo.export.export.export`. The zip appears only once it has passed its check.
     """
-    from cosdd_zoo.export.export import export as write
+    from cosdd_zoo.export.export import export_run
 
-    return write(checkpoint_of(Path(run)), Path(output), Path(card), **options)
+    return export_run(run, output, card=card, **options)
 
 
 def check(package: str | Path) -> CheckReport:

@@ -125,6 +125,21 @@ def test_importing_the_package_imports_no_torch(statement: str) -> None:
     assert found.strip() == "[]"
 
 
+def test_export_can_be_called_whatever_was_imported_before() -> None:
+    code = """
+import cosdd_zoo
+first = callable(cosdd_zoo.export)
+import cosdd_zoo.export.export
+print(first, callable(cosdd_zoo.export))
+try:
+    cosdd_zoo.export("nowhere", "model.zip", card="card.md")
+except cosdd_zoo.errors.CosddError as error:
+    print(error)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.startswith("True True\nnowhere holds no model")
+
+
 def test_the_names_of_the_api_are_there_at_first_use() -> None:
     import cosdd_zoo
 

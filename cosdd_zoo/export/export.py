@@ -19,12 +19,21 @@ from cosdd_zoo.export.rdf import ZScore
 from cosdd_zoo.export.torchscript import Portable, PortableDirect, PortableMean, script
 from cosdd_zoo.inference.denoise import check_uncertainty, halos, image_order
 from cosdd_zoo.inference.tiling import round_up
+from cosdd_zoo.training.run_folder import checkpoint_of
 
 N_SAMPLES = 8
 """Four antithetic pairs: within 0.05 dB of the mean of 64 (benchmarks/results), at an eighth of the time."""
 INNER_PX = 512
 """Side of the windows that bound the graph's own memory, plus a halo on each side."""
 INNER_DEPTH_PX = 32
+
+
+def export_run(run: str | Path, output: str | Path, *, card: str | Path, **options: Any) -> PackageReport:
+    """Write a BioImage Model Zoo package of a run's best model, or of a checkpoint; options: those of `export`.
+
+    card: the model card, a Markdown file with front matter. Raises CheckpointError, and what `export` raises.
+    """
+    return export(checkpoint_of(Path(run)), Path(output), Path(card), **options)
 
 
 def export(
