@@ -1,0 +1,98 @@
+"""U-Nets trained by CAREamics (PyPI careamics): N2V, N2V2, structN2V on the noisy stack; N2N and CARE on pairs.
+
+Its own defaults (patches of 64 px, augmentations, learning rate and its plateaus), with as many epochs as the minutes
+hold. Denoised with the weights at the end of the time, CARE with those of its best validation: by its own defaults too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from careamics import CAREamist
+from careamics.config import create_advanced_care_config, create_advanced_n2n_config, create_advanced_n2v_config
+
+from sides.interface import Clock, Job, Result, Results, SkippedError, Stack
+
+PATCH_PX = 64
+BATCH = 16
+TILE_PX = 256
+OVERLAP_PX = 48
+GRID_PX = 8  # tiles are multiples of it: the U-Net halves twice
+LINES = {"x": "horizontal", "y": "vertical"}
+
+
+def n2v(job: Job) -> Results:
+    yield denoised(job, "N2V", create_advanced_n2v_config(**common(job)))
+
+
+def n2v2(job: Job) -> Results:
+    yield denoised(job, "N2V2", create_advanced_n2v_config(**common(job), use_n2v2=True))
+
+
+def structn2v(job: Job) -> Results:
+    """A line of 5 pixels to either side is hidden; without augmentations, as CAREamics has it."""
+    if job.noise_axis not in LINES:
+        raise SkippedError("structN2V hides pixels along the noise axis, and this noise has none")
+    settings = {**common(job), "augmentations": [], "struct_n2v_axes": LINES[job.noise_axis]}
+    yield denoised(job, "structN2V", create_advanced_n2v_config(**settings))
+
+
+def n2n(job: Job) -> Results:
+    yield denoised(job, "N2N (noisy pairs)", create_advanced_n2n_config(**common(job)), job.pairs)
+
+
+def care(job: Job) -> Results:
+    # it would stop after three epochs without a better one: on a small stack, seconds
+    settings = {**common(job), "early_stopping_params": {"monitor": "val_loss", "patience": 10_000}}
+    yield denoised(job, "CARE (clean pairs)", create_advanced_care_config(**settings), job.pairs)
+
+
+def common(job: Job) -> dict[str, Any]:
+    return {
+        "experiment_name": "side",
+        "data_type": "array",
+        "axes": "SYX",
+        "patch_size": [PATCH_PX, PATCH_PX],
+        "batch_size": BATCH,
+        "num_epochs": 1_000_000,
+        "num_workers": 0,
+        "trainer_params": {"max_time": {"seconds": max(1, round(60 * job.minutes))}},
+        "seed": job.seed + 1,  # zero is refused
+    }
+
+
+def denoised(job: Job, row: str, config: Any, pairs: Any = None) -> Result:
+    clock = Clock()
+    careamist = CAREamist(config, work_dir=job.folder / "careamics", enable_progress_bar=False)
+    train_on(careamist, np.asarray(job.noisy, np.float32), pairs)
+    checkpoint = None
+    if config.algorithm_config.algorithm != "care":
+        # the one called last was written at the last of every tenth epoch
+        checkpoint = job.folder / "end.ckpt"
+        careamist.trainer.save_checkpoint(checkpoint)
+    steps, training_s = careamist.trainer.global_step, clock.lap()
+    image = predicted(careamist, np.asarray(job.noisy, np.float32), checkpoint)
+    note = f"CAREamics' defaults, batches of {BATCH}"
+    return Result(row, image, training_s, clock.lap(), steps, note)
+
+
+def train_on(careamist: CAREamist, noisy: Stack, pairs: Any) -> None:
+    if pairs is None:
+        careamist.train(train_data=noisy)
+        return
+    arrays = [np.asarray(a, np.float32) for a in pairs]
+    careamist.train(train_data=arrays[0], train_data_target=arrays[1])
+
+
+def predicted(careamist: CAREamist, noisy: Stack, checkpoint: Any) -> np.ndarray:
+    tile = tuple(min(TILE_PX, n // GRID_PX * GRID_PX) for n in noisy.shape[1:])
+    images, _ = careamist.predict(
+        noisy,
+        tile_size=tile,
+        tile_overlap=(OVERLAP_PX, OVERLAP_PX),
+        batch_size=1,
+        num_workers=0,
+        checkpoint=checkpoint,
+    )
+    return np.asarray(np.stack([np.squeeze(i) for i in images]), np.float32).reshape(noisy.shape)
