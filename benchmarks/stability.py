@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from datasets import Dataset, dataset
 from numpy.typing import NDArray
 
 import cosdd_zoo
 from cosdd_zoo.data.metrics import best_gaussian, psnr
+from datasets import Dataset, dataset
 
 Change = Callable[[NDArray[np.generic]], NDArray[np.generic]]
 

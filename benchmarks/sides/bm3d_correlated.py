@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bm3d
 import numpy as np
+
 from sides.interface import Clock, Job, Results, untrained
 from sides.noise_level import correlation, power_spectrum, stabiliser
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sides.interface import Clock, Job, Results, SkippedError, untrained
-
 from cosdd_zoo.data.metrics import best_gaussian, gaussian_blur
+from sides.interface import Clock, Job, Results, SkippedError, untrained
 
 
 def noisy(job: Job) -> Results:
