@@ -70,7 +70,7 @@ def draw(denoiser: cosdd_zoo.Denoiser, noisy: Frames) -> Noise:
     """One synthetic image of each frame."""
     generator = torch.Generator().manual_seed(0)
     frames = [torch.tensor(x, dtype=torch.float32)[None, None] for x in noisy]
-    made = [synthesise(denoiser.model, x, seed, generator) for seed, x in enumerate(frames)]
+    made = [synthesise(denoiser.engine, x, seed, generator) for seed, x in enumerate(frames)]
     signal = np.stack([m.signal[0, 0].numpy() for m in made]).astype(np.float64)
     return Noise("drawn", np.stack([m.noisy[0, 0].numpy() for m in made]) - signal, signal)
 
