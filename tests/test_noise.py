@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from cosdd_zoo.data.simulate.gaussian import unit_blur
 from cosdd_zoo.networks.ar_decoder import ARDecoder
 from cosdd_zoo.noise.autocorrelation import autocorrelation, beyond_axis
-from cosdd_zoo.noise.sampling import Draws, draws, sample_lines, synthesise
+from cosdd_zoo.noise.sampling import Draws, draws, on_levels, sample_lines, synthesise
 
 
 def white(*shape: int, seed: int = 0) -> np.ndarray:
@@ -140,6 +140,20 @@ def test_the_normalisation_has_an_inverse(stabilise: bool) -> None:
     torch.testing.assert_close(net.normalise.inverse(net.normalise(x)), x, rtol=1e-5, atol=0.02)
 
 
+@pytest.mark.parametrize("stabilise", [True, False])
+def test_every_grey_value_of_a_16_bit_camera_survives_dequantisation_normalisation_and_back(stabilise: bool) -> None:
+    net = model(few_features())
+    net.normalise.stabilise = stabilise
+    x = torch.arange(0, 65536, 3, dtype=torch.float32).reshape(1, 1, 1, -1)
+    added = 3.0 * 0.98 * (torch.rand(x.shape, generator=Generator().manual_seed(0)) - 0.5)
+    assert torch.equal(on_levels(net.normalise.inverse(net.normalise(x + added)), [3.0]), x)
+
+
+def test_channels_without_a_quantisation_step_keep_their_values() -> None:
+    x = torch.tensor([[1.3, 2.6], [1.3, 2.6]]).reshape(1, 2, 1, 2)
+    assert torch.equal(on_levels(x, [0.0, 2.0]).flatten(), torch.tensor([1.3, 2.6, 2.0, 2.0]))
+
+
 @pytest.mark.parametrize(("axis", "n_dims"), [("y", 2), ("y", 3), ("z", 3)])
 def test_along_another_noise_axis_the_synthetic_image_is_that_of_the_transposed_one(axis: str, n_dims: int) -> None:
     settings = {"n_dims": n_dims, "n_downsample_z": 4}
@@ -150,6 +164,14 @@ def test_along_another_noise_axis_the_synthetic_image_is_that_of_the_transposed_
     found = synthesise(turned, x.transpose(dim, -1), 0, Generator().manual_seed(0))
     torch.testing.assert_close(found.noisy, expected.noisy.transpose(dim, -1))
     torch.testing.assert_close(found.signal, expected.signal.transpose(dim, -1))
+
+
+@pytest.mark.parametrize("shape", [(37,), (5, 9, 11)], ids=["1-D", "3-D"])
+def test_synthetic_lines_and_volumes_are_a_signal_plus_noise(shape: tuple[int, ...]) -> None:
+    x = grey(2, 1, *shape)
+    made = synthesise(model(few_features(n_dims=len(shape))), x, 0, Generator().manual_seed(0))
+    assert made.noisy.shape == x.shape
+    torch.testing.assert_close(made.signal + made.noise, made.noisy)
 
 
 @pytest.mark.parametrize("axis", ["x", "y", "none"])

@@ -39,12 +39,17 @@ class Synthetic(NamedTuple):
     noisy: Tensor  # [B, C, *]
     signal: Tensor  # [B, C, *]
 
+    @property
+    def noise(self) -> Tensor:
+        return self.noisy - self.signal
+
 
 @torch.no_grad()
 def synthesise(model: Cosdd, x: Tensor, seed: int, generator: Generator) -> Synthetic:
     """Other noise on the signal of raw x [B, C, *]: z ~ q(z | x) of `seed`, then x' ~ p(x | code(z)).
 
-    Continuous values: integers come back by rounding to the data's quantisation step.
+    Continuous values; `on_levels` makes them those of a camera again. model: of a checkpoint, not of a package, which
+    holds no AR decoder.
     """
     maps = model.bottom_up(x)
     code = model.encoder.top_down(maps, model.encoder.noise(maps, seed, 0, [0] * (x.dim() - 2)), False).code
@@ -52,6 +57,15 @@ def synthesise(model: Cosdd, x: Tensor, seed: int, generator: Generator) -> Synt
     v = sample_lines(model.ar_decoder, crop_like(code, like), draws(list(like.shape), x.device, generator))
     noisy = model.normalise.inverse(v.transpose(model.noise_dim, -1))
     return Synthetic(noisy, model.to_image(model.signal_decoder(code), x))
+
+
+def on_levels(x: Tensor, step: list[float]) -> Tensor:
+    """The nearest multiples of each channel's quantisation step: undoes dequantisation. x [B, C, *] -> [B, C, *].
+
+    step: of length C, a checkpoint's facts["quantisation_step"]; a channel of step 0 is continuous and stays.
+    """
+    width = torch.tensor(step, device=x.device).reshape([1, -1] + [1] * (x.dim() - 2))
+    return torch.where(width > 0, torch.round(x / width) * width, x)
 
 
 def draws(shape: list[int], device: torch.device, generator: Generator) -> Draws:
