@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from models import few_features, model, quick
 from numpy.typing import NDArray
+
+from cosdd_zoo.inference.denoise import Denoiser
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -68,3 +71,14 @@ def test_a_simulated_set_has_two_exposures_of_one_truth(name: str) -> None:
 def test_a_real_set_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"holds no \*/actin_low.tif: give the folder of the real sets"):
         datasets.dataset("actin", tmp_path)
+
+
+def test_the_drawn_noise_of_the_papers_figure_comes_from_a_loaded_model() -> None:
+    pytest.importorskip("matplotlib")
+    from paper import noise_reconstruction
+
+    noisy = np.random.default_rng(0).normal(100, 20, (2, 16, 24))
+    drawn = noise_reconstruction.draw(Denoiser(model(few_features()), quick(), "cpu"), noisy)
+    assert drawn.noise.shape == drawn.signal.shape == noisy.shape
+    assert drawn.noise.std() > 0
+    assert not np.array_equal(drawn.noise[0], drawn.noise[1])

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from cosdd_zoo.data.simulate.gaussian import unit_blur
 from cosdd_zoo.networks.ar_decoder import ARDecoder
 from cosdd_zoo.noise.autocorrelation import autocorrelation, beyond_axis
-from cosdd_zoo.noise.sampling import Draws, draws, sample_lines, synthesise
+from cosdd_zoo.noise.sampling import Draws, draws, on_levels, sample_lines, synthesise
 
 
 def white(*shape: int, seed: int = 0) -> np.ndarray:
@@ -117,12 +117,61 @@ def test_drawn_noise_has_the_correlation_of_the_decoder_that_it_was_drawn_from()
     assert found.along("y") == pytest.approx(np.zeros(4), abs=0.02)
 
 
+@pytest.mark.parametrize("n_maps", [0, 3], ids=["dilated", "one wide block"])
+def test_a_pixel_of_drawn_noise_changes_the_later_pixels_of_its_line_and_channel_and_nothing_else(n_maps: int) -> None:
+    config = few_features(n_channels=2, receptive_field_px=4, ar_code_maps=n_maps, ar_blocks=3, ar_features=16)
+    decoder = model(config).ar_decoder
+    generator = Generator().manual_seed(0)
+    code = torch.randn([1, config.n_code, 3, 20], generator=generator)
+    random = draws([1, 2, 3, 20], torch.device("cpu"), generator)
+    other = random.eps.clone()
+    other[0, 1, 2, 7] += 1.0
+    changed = sample_lines(decoder, code, random) != sample_lines(decoder, code, random._replace(eps=other))
+    assert {tuple(at[:3]) for at in torch.nonzero(changed).tolist()} == {(0, 1, 2)}
+    # pixels after 11 do not see pixel 7, but what came of it
+    assert torch.nonzero(changed[0, 1, 2]).flatten().tolist()[:3] == [7, 8, 9]
+
+
 @pytest.mark.parametrize("stabilise", [True, False])
 def test_the_normalisation_has_an_inverse(stabilise: bool) -> None:
     net = model(few_features())
     net.normalise.stabilise = stabilise
     x = torch.linspace(-3000, 60_000, 1001).reshape(1, 1, 7, 143)
     torch.testing.assert_close(net.normalise.inverse(net.normalise(x)), x, rtol=1e-5, atol=0.02)
+
+
+@pytest.mark.parametrize("stabilise", [True, False])
+def test_every_grey_value_of_a_16_bit_camera_survives_dequantisation_normalisation_and_back(stabilise: bool) -> None:
+    net = model(few_features())
+    net.normalise.stabilise = stabilise
+    x = torch.arange(0, 65536, 3, dtype=torch.float32).reshape(1, 1, 1, -1)
+    added = 3.0 * 0.98 * (torch.rand(x.shape, generator=Generator().manual_seed(0)) - 0.5)
+    assert torch.equal(on_levels(net.normalise.inverse(net.normalise(x + added)), [3.0]), x)
+
+
+def test_channels_without_a_quantisation_step_keep_their_values() -> None:
+    x = torch.tensor([[1.3, 2.6], [1.3, 2.6]]).reshape(1, 2, 1, 2)
+    assert torch.equal(on_levels(x, [0.0, 2.0]).flatten(), torch.tensor([1.3, 2.6, 2.0, 2.0]))
+
+
+@pytest.mark.parametrize(("axis", "n_dims"), [("y", 2), ("y", 3), ("z", 3)])
+def test_along_another_noise_axis_the_synthetic_image_is_that_of_the_transposed_one(axis: str, n_dims: int) -> None:
+    settings = {"n_dims": n_dims, "n_downsample_z": 4}
+    dim = {"y": -2, "z": -3}[axis]
+    x = grey(1, 1, *[7, 10, 13][-n_dims:])
+    expected = synthesise(model(few_features(noise_axis="x", **settings)), x, 0, Generator().manual_seed(0))
+    turned = model(few_features(noise_axis=axis, **settings))
+    found = synthesise(turned, x.transpose(dim, -1), 0, Generator().manual_seed(0))
+    torch.testing.assert_close(found.noisy, expected.noisy.transpose(dim, -1))
+    torch.testing.assert_close(found.signal, expected.signal.transpose(dim, -1))
+
+
+@pytest.mark.parametrize("shape", [(37,), (5, 9, 11)], ids=["1-D", "3-D"])
+def test_synthetic_lines_and_volumes_are_a_signal_plus_noise(shape: tuple[int, ...]) -> None:
+    x = grey(2, 1, *shape)
+    made = synthesise(model(few_features(n_dims=len(shape))), x, 0, Generator().manual_seed(0))
+    assert made.noisy.shape == x.shape
+    torch.testing.assert_close(made.signal + made.noise, made.noisy)
 
 
 @pytest.mark.parametrize("axis", ["x", "y", "none"])

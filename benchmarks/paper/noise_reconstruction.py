@@ -20,11 +20,10 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 
+import cosdd_zoo
 from cosdd_zoo.demo import simulated_scene
-from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.noise.autocorrelation import autocorrelation
 from cosdd_zoo.noise.sampling import synthesise
-from cosdd_zoo.training.run_folder import checkpoint_of
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -51,9 +50,9 @@ def main() -> None:
     noisy = as_frames(tifffile.imread(arguments.noisy))
     truth = simulated_scene().truth if arguments.truth == "simulated" else tifffile.imread(arguments.truth)
     truth = as_frames(truth)
-    checkpoint = checkpoint_of(arguments.run)
-    drawn = draw(checkpoint.model(), noisy)
-    axis = checkpoint.config.network.noise_axis
+    denoiser = cosdd_zoo.load(arguments.run)
+    drawn = draw(denoiser, noisy)
+    axis = denoiser.config.network.noise_axis
     both = [Noise("real", noisy - truth, truth), drawn]
     arguments.output.mkdir(parents=True, exist_ok=True)
     lags = {n.name: autocorrelation(n.noise, MAX_LAG_PX).along("x" if axis == "none" else axis) for n in both}
@@ -67,11 +66,11 @@ def as_frames(image: NDArray[np.generic]) -> Frames:
     return np.asarray(image, np.float64).reshape(-1, *image.shape[-2:])
 
 
-def draw(model: Cosdd, noisy: Frames) -> Noise:
+def draw(denoiser: cosdd_zoo.Denoiser, noisy: Frames) -> Noise:
     """One synthetic image of each frame."""
     generator = torch.Generator().manual_seed(0)
     frames = [torch.tensor(x, dtype=torch.float32)[None, None] for x in noisy]
-    made = [synthesise(model, x, seed, generator) for seed, x in enumerate(frames)]
+    made = [synthesise(denoiser.engine, x, seed, generator) for seed, x in enumerate(frames)]
     signal = np.stack([m.signal[0, 0].numpy() for m in made]).astype(np.float64)
     return Noise("drawn", np.stack([m.noisy[0, 0].numpy() for m in made]) - signal, signal)
 

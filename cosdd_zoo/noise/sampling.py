@@ -2,21 +2,24 @@ r"""Noise that the model has learned, drawn anew: x ~ p(x | code), pixel after p
 
     v_i ~ sum_k w_k N(m_k, s_k),   (w, m, s)_i = AR(v_i-1 .. v_i-L, code)                                Eq. 5
     component k: the first whose cumulated weight exceeds u_i;   v_i = m_k + s_k eps_i
+    block(h, code)_i = W_out relu(sum_j W_j h_i-jd + W_code code_i),   j = 0 .. taps - 1
 
 All lines advance together. Each causal convolution keeps the few past inputs that it still needs, so that a pixel costs
 one evaluation of the network at one place: O(X) for a line of X pixels, where running the decoder on the line for each
-of them is O(X^2). The result is the same, number by number.
+of them is O(X^2). The image is the same, pixel by pixel, up to the rounding of float32 sums. Of what is in memory, the
+code and the result alone grow with the line.
 
-Letters: B batch, C channels, F features of the code, * spatial axes (*' with the noise axis last), N lines, X pixels of
-a line, K mixture components.
+Letters: B batch, C channels, F features of the code, A features of the decoder, * spatial axes (*' with the noise axis
+last), N lines, X pixels of a line, K mixture components.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from cosdd_zoo.networks.ar_decoder import ARDecoder, Block, CausalConv, from_lines, to_lines
 from cosdd_zoo.networks.build import Cosdd, crop_like
@@ -36,12 +39,17 @@ class Synthetic(NamedTuple):
     noisy: Tensor  # [B, C, *]
     signal: Tensor  # [B, C, *]
 
+    @property
+    def noise(self) -> Tensor:
+        return self.noisy - self.signal
+
 
 @torch.no_grad()
 def synthesise(model: Cosdd, x: Tensor, seed: int, generator: Generator) -> Synthetic:
     """Other noise on the signal of raw x [B, C, *]: z ~ q(z | x) of `seed`, then x' ~ p(x | code(z)).
 
-    Continuous values: integers come back by rounding to the data's quantisation step.
+    Continuous values; `on_levels` makes them those of a camera again. model: of a checkpoint, not of a package, which
+    holds no AR decoder.
     """
     maps = model.bottom_up(x)
     code = model.encoder.top_down(maps, model.encoder.noise(maps, seed, 0, [0] * (x.dim() - 2)), False).code
@@ -49,6 +57,15 @@ def synthesise(model: Cosdd, x: Tensor, seed: int, generator: Generator) -> Synt
     v = sample_lines(model.ar_decoder, crop_like(code, like), draws(list(like.shape), x.device, generator))
     noisy = model.normalise.inverse(v.transpose(model.noise_dim, -1))
     return Synthetic(noisy, model.to_image(model.signal_decoder(code), x))
+
+
+def on_levels(x: Tensor, step: list[float]) -> Tensor:
+    """The nearest multiples of each channel's quantisation step: undoes dequantisation. x [B, C, *] -> [B, C, *].
+
+    step: of length C, a checkpoint's facts["quantisation_step"]; a channel of step 0 is continuous and stays.
+    """
+    width = torch.tensor(step, device=x.device).reshape([1, -1] + [1] * (x.dim() - 2))
+    return torch.where(width > 0, torch.round(x / width) * width, x)
 
 
 def draws(shape: list[int], device: torch.device, generator: Generator) -> Draws:
@@ -64,52 +81,82 @@ def sample_lines(decoder: ARDecoder, code: Tensor, random: Draws) -> Tensor:
     if not isinstance(decoder.first.causal, CausalConv):  # noise axis "none": no pixel waits for another
         return _choose(decoder(torch.zeros_like(random.u), code), random.u, random.eps)
     code_lines, u, eps = to_lines(code), to_lines(random.u), to_lines(random.eps)
-    beside = decoder.beside(torch.zeros_like(u), code_lines)  # the pixels' places are filled as they come
-    blocks = [decoder.first, *decoder.blocks]
-    pasts = [_Past(b.causal, len(u), code.device) for b in blocks if isinstance(b.causal, CausalConv)]
-    from_code = [block.code(code_lines) for block in blocks]
+    place = _Place(decoder, len(u))
     v = torch.zeros_like(u)
     for i in range(u.size(-1)):
-        h = _after(blocks[0], pasts[0].seen(i), from_code[0], i)
-        for block, past, c in zip(blocks[1:], pasts[1:], from_code[1:], strict=True):
-            past.keep(h, i)
-            h = h + _after(block, past.seen(i), c, i)
-        p = mixture(decoder.to_mixture(h), decoder.n_channels, decoder.n_mixture, decoder.min_scale)
         here = slice(i, i + 1)
-        v[..., here] = _choose(p, u[..., here], eps[..., here])
-        pasts[0].keep(_with_pixels(beside[..., here], v[..., here]), i)
+        v[..., here] = _choose(place.mixture(code_lines[..., i]), u[..., here], eps[..., here])
+        place.advance(v[..., here], code_lines[..., here])
     return from_lines(v, list(random.u.shape))
 
 
+class _Place:
+    """The decoder at one pixel of every line, which knows what came before it."""
+
+    def __init__(self, decoder: ARDecoder, n_lines: int) -> None:
+        blocks: list[Block] = [decoder.first, *decoder.blocks]
+        self.decoder = decoder
+        self.split = [n_lines, len(blocks), decoder.n_channels, -1]
+        self.pasts = [_Past(b.causal, decoder.n_channels, n_lines) for b in blocks]
+        self.outs = [_Products(b.out, decoder.n_channels) for b in blocks]
+        self.to_mixture = _Products(decoder.to_mixture, decoder.n_channels)
+        codes = [_Products(b.code, 1) for b in blocks]
+        self.code_weight = torch.cat([c.weight[0] for c in codes], dim=-1)  # [F, blocks * C * A]
+        biases = [c.bias.flatten() + p.bias.flatten() for c, p in zip(codes, self.pasts, strict=True)]
+        self.bias = torch.cat(biases)
+
+    def mixture(self, code: Tensor) -> Mixture:
+        """Of this pixel: code [N, F] -> [N, C, K, 1]."""
+        # one product for the code's share in all blocks: each [C, N, A]
+        shares = torch.addmm(self.bias, code, self.code_weight).view(self.split).permute(1, 2, 0, 3)
+        h = self._after(0, shares[0])
+        for b in range(1, len(shares)):
+            self.pasts[b].keep(h)
+            h = h + self._after(b, shares[b])
+        parameters = self.to_mixture.of(h).transpose(0, 1).flatten(1).unsqueeze(-1)
+        return mixture(parameters, self.decoder.n_channels, self.decoder.n_mixture, self.decoder.min_scale)
+
+    def advance(self, v: Tensor, code: Tensor) -> None:
+        """On to the next pixel, of which this one, v [N, C, 1] and code [N, F, 1], is then the past."""
+        beside = self.decoder.beside(v, code)
+        self.pasts[0].keep(beside.view(len(v), v.size(1), -1).transpose(0, 1))
+
+    def _after(self, b: int, share: Tensor) -> Tensor:
+        return self.outs[b].of(torch.relu(self.pasts[b].seen(share)))
+
+
+class _Products:
+    """A grouped 1-D convolution as a matrix product for each channel: [C, N, taps * in] -> [C, N, out]."""
+
+    def __init__(self, conv: nn.Module, n_channels: int) -> None:
+        assert isinstance(conv, nn.Conv1d) and conv.groups == n_channels and conv.bias is not None
+        self.weight = conv.weight.unflatten(0, [n_channels, -1]).permute(0, 3, 2, 1).flatten(1, 2).contiguous()
+        self.bias = conv.bias.view(n_channels, 1, -1)
+
+    def of(self, h: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, h, self.weight)
+
+
 class _Past:
-    """The inputs of one causal convolution that it still needs, in a ring: [N, ., left + 1]. Zero before the line."""
+    """The inputs [C, N, in] that one causal convolution still needs, the oldest first. Zeros before the line."""
 
-    def __init__(self, causal: CausalConv, n_lines: int, device: torch.device) -> None:
+    def __init__(self, causal: nn.Module, n_channels: int, n_lines: int) -> None:
+        assert isinstance(causal, CausalConv)
         conv = causal.conv
-        self.conv = conv
-        self.size = causal.left + 1
-        self.ring = torch.zeros(n_lines, conv.in_channels, self.size, device=device)
-        steps = torch.arange(conv.kernel_size[0], device=device) * conv.dilation[0]
-        self.back = causal.left - steps  # how far back each tap looks
+        products = _Products(conv, n_channels)
+        self.weight, self.bias = products.weight, products.bias
+        self.dilation = conv.dilation[0]
+        reach = (conv.kernel_size[0] - 1) * self.dilation + 1
+        nothing = self.weight.new_zeros([n_channels, n_lines, conv.in_channels // n_channels])
+        self.inputs = deque([nothing] * reach, maxlen=reach)
 
-    def keep(self, h: Tensor, i: int) -> None:
-        self.ring[..., i % self.size] = h[..., 0]
+    def keep(self, h: Tensor) -> None:
+        """The newest input; the oldest is forgotten."""
+        self.inputs.append(h)
 
-    def seen(self, i: int) -> Tensor:
-        """The convolution at pixel i: [N, ., 1]."""
-        window = self.ring[..., (i - self.back) % self.size]
-        return torch.nn.functional.conv1d(window, self.conv.weight, self.conv.bias, groups=self.conv.groups)
-
-
-def _after(block: Block, seen: Tensor, from_code: Tensor, i: int) -> Tensor:
-    h: Tensor = block.out(torch.relu(seen + from_code[..., i : i + 1]))
-    return h
-
-
-def _with_pixels(beside: Tensor, v: Tensor) -> Tensor:
-    """The pixels [N, C, 1] in the first of each channel's maps [N, C * (1 + maps), 1]."""
-    parts = beside.unflatten(1, [v.size(1), -1])
-    return torch.cat([v.unsqueeze(2), parts[:, :, 1:]], dim=2).flatten(1, 2)
+    def seen(self, share: Tensor) -> Tensor:
+        """The convolution at the newest input, without its bias, plus `share`: [C, N, out]."""
+        return torch.baddbmm(share, torch.cat(list(self.inputs)[:: self.dilation], dim=-1), self.weight)
 
 
 def _choose(p: Mixture, u: Tensor, eps: Tensor) -> Tensor:
