@@ -49,6 +49,8 @@ def care(job: Job) -> Results:
 
 
 def common(job: Job) -> dict[str, Any]:
+    frames = job.noisy if job.pairs is None else job.pairs.noisy
+    n_patches = len(frames) * (frames.shape[1] // PATCH_PX) * (frames.shape[2] // PATCH_PX)
     return {
         "experiment_name": "side",
         "data_type": "array",
@@ -57,6 +59,7 @@ def common(job: Job) -> dict[str, Any]:
         "batch_size": BATCH,
         "num_epochs": 1_000_000,
         "num_workers": 0,
+        "n_val_patches": min(8, n_patches // 4),  # eight by default; more than a small stack can spare
         "trainer_params": {"max_time": {"seconds": max(1, round(60 * job.minutes))}},
         "seed": job.seed + 1,  # zero is refused
     }
@@ -86,10 +89,10 @@ def train_on(careamist: CAREamist, noisy: Stack, pairs: Any) -> None:
 
 
 def predicted(careamist: CAREamist, noisy: Stack, checkpoint: Any) -> np.ndarray:
-    tile = tuple(min(TILE_PX, n // GRID_PX * GRID_PX) for n in noisy.shape[1:])
+    side = min(TILE_PX, *noisy.shape[1:]) // GRID_PX * GRID_PX
     images, _ = careamist.predict(
         noisy,
-        tile_size=tile,
+        tile_size=(side, side),
         tile_overlap=(OVERLAP_PX, OVERLAP_PX),
         batch_size=1,
         num_workers=0,

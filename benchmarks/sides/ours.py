@@ -1,11 +1,14 @@
-"""cosdd_zoo as its users run it: a preset, and nothing else but the time."""
+"""cosdd_zoo as its users run it: a preset and the time; smaller crops where frames are too small for the preset's."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from cosdd_zoo import config
 from cosdd_zoo.api import Run, load, train  # here, not at their first use: imports are not training time
 from sides.interface import Clock, Job, Result, Results
+
+FEW = 10  # frames: fewer are cut for validation
 
 
 def tiny(job: Job) -> Results:
@@ -58,8 +61,16 @@ def trained(job: Job, preset: str, direct: bool) -> Run:
         max_time=job.minutes,
         seed=job.seed,
         direct=direct,
+        crop_px=crop_px(job, preset),
         quiet=True,
     )
+
+
+def crop_px(job: Job, preset: str) -> int:
+    """The preset's, or three quarters of a frame, so that a strip is left for validation."""
+    wanted = config.preset(preset).training.crop_px
+    most = 3 * min(job.noisy.shape[1:]) // 4 // 16 * 16
+    return min(wanted, most) if len(job.noisy) < FEW else min(wanted, *job.noisy.shape[1:])
 
 
 def note(run: Run) -> str:
