@@ -1,11 +1,13 @@
 # make demo    an environment of its own, then the main job from end to end (a few minutes on two cores)
 # make test    the same environment, then ruff, mypy and pytest
+# make bench   an environment with the other denoisers as well, then half a minute of each side of the benchmark
 
 PYTHON ?= python3
 VENV ?= .venv
+BENCH_VENV ?= .venv-bench
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-real test format clean
+.PHONY: demo demo-real test bench format clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/cosdd-zoo demo --overwrite
@@ -18,6 +20,9 @@ test: $(VENV)/test-ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+bench: $(BENCH_VENV)/bench-ready
+	cd benchmarks && $(abspath $(BENCH_VENV))/bin/python -m sides.smoke $(AUTHORS_CODE)
 
 format: $(VENV)/test-ready
 	$(BIN)/ruff format .
@@ -32,5 +37,10 @@ $(VENV)/test-ready: $(VENV)/demo-ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c packaging/constraints.txt -e ".[dev]"
 	touch $@
 
+$(BENCH_VENV)/bench-ready: pyproject.toml packaging/constraints-bench.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check -c packaging/constraints-bench.txt -e ".[bench]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) cosdd-demo cosdd-demo-real
+	rm -rf $(VENV) $(BENCH_VENV) cosdd-demo cosdd-demo-real
