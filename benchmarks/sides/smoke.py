@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from cosdd_zoo.data.metrics import psnr
-from cosdd_zoo.data.simulate import GAIN, PEDESTAL, confocal_stack, expose
+from cosdd_zoo.data.simulate import NOISES, confocal_stack, photon_stack
+from cosdd_zoo.data.simulate.noises import PEDESTAL
 from sides import SIDES
 from sides.interface import Job, Pairs, SkippedError
 from sides.process import measure
@@ -48,8 +49,8 @@ def lines(name: str, job: Job, signal: np.ndarray) -> list[str]:
 
 def noisy_pairs(noisy: np.ndarray, signal: np.ndarray) -> Pairs:
     """A second exposure of the same frames."""
-    rng = np.random.default_rng(1)
-    return Pairs(noisy, np.stack([expose((s.astype(float) - PEDESTAL) / GAIN, rng) for s in signal]))
+    noise = NOISES["stripes"]()
+    return Pairs(noisy, photon_stack(noise, (signal.astype(np.float64) - PEDESTAL) / noise.gain, seed=1).noisy)
 
 
 def clean_pairs() -> Pairs:
