@@ -1,12 +1,12 @@
 """All sides on the same frames, with the same metric and the same wall-clock budget, in one run.
 
     python benchmarks/bench.py --minutes 10 --data stripes ar1 --sides noisy gaussian ours-tiny [--real FOLDER]
-        [--peers PYTHON] [--authors-code CLONE] [--seed 0] [--out benchmarks/results/bench]
+        [--authors-code CLONE] [--seed 0] [--cores 1] [--out benchmarks/results/bench]
 
-Each side is a process of its own, one after another, with all cores. PYTHON: the interpreter of the environment that
-holds the other denoisers (extra `bench`); ours run with this one. FOLDER: the real sets. Every row goes into OUT.json
-as soon as it is there, with its command, seed, machine and date; rows that are there already are not measured again.
-OUT.md is the table. A side that cannot do a job is a row that says why.
+Each side is a process of its own, bound to CORES of the processor's cores; as many run beside one another as there are
+cores for. FOLDER: the real sets. Every row goes into OUT.json as soon as it is there, with its command, seed, machine
+and date; rows that are there already are not measured again. OUT.md is the table. A side that cannot do a job is a row
+that says why.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ import datetime
 import json
 import os
 import platform
+import queue
 import sys
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,57 +47,101 @@ COLUMNS = (
 )
 
 
+class Task(NamedTuple):
+    data: str
+    side: str
+
+
 def main() -> None:
+    given = arguments().parse_args()
+    store = Store(given.out)
+    tasks = [Task(name, side) for name in given.data for side in given.sides]
+    tasks = [t for t in tasks if not store.has(key(t, given))]
+    groups: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
+    for cores in core_groups(given.cores):
+        groups.put(cores)
+    cache = {name: dataset(name, given.real, given.seed) for name in dict.fromkeys(t.data for t in tasks)}
+
+    def work(task: Task) -> None:
+        cores = groups.get()
+        try:
+            print(f"{datetime.datetime.now():%H:%M} {task.data}, {task.side}, cores {cores}", file=sys.stderr)
+            found = measured(task.side, cache[task.data], given, cores)
+            store.add([{**key(task, given), **facts(given, len(cores)), **row} for row in found])
+        finally:
+            groups.put(cores)
+
+    with ThreadPoolExecutor(max_workers=groups.qsize()) as pool:
+        list(pool.map(work, tasks))
+    print(table(store.rows))
+
+
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--data", nargs="+", choices=NAMES, default=["stripes", "ar1", "checkerboard"])
     parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES))
     parser.add_argument("--real", type=Path)
-    parser.add_argument("--peers")
     parser.add_argument("--authors-code", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "bench")
-    given = parser.parse_args()
-    store = given.out.with_suffix(".json")
-    rows: list[Row] = json.loads(store.read_text()) if store.exists() else []
-    for name in given.data:
-        data = dataset(name, given.real, given.seed)
-        for side in given.sides:
-            key = {"data": name, "side": side, "minutes": given.minutes, "seed": given.seed}
-            if not any(key.items() <= row.items() for row in rows):
-                rows += [{**key, **facts(given), **found} for found in measured(side, data, given)]
-                store.write_text(json.dumps(rows, indent=1) + "\n")
-                given.out.with_suffix(".md").write_text(table(rows))
-    print(table(rows))
+    return parser
 
 
-def measured(side: str, data: Dataset, given: argparse.Namespace) -> list[Row]:
+def core_groups(n: int) -> list[list[int]]:
+    """The cores that this process may use, n at a time; all in one group where there are fewer."""
+    cores = sorted(os.sched_getaffinity(0))
+    return [cores[k : k + n] for k in range(0, len(cores) - n + 1, n)] or [cores]
+
+
+def key(task: Task, given: argparse.Namespace) -> Row:
+    return {"data": task.data, "side": task.side, "minutes": given.minutes, "seed": given.seed}
+
+
+class Store:
+    """The rows, on disk after each."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.lock = out, threading.Lock()
+        path = out.with_suffix(".json")
+        self.rows: list[Row] = json.loads(path.read_text()) if path.exists() else []
+
+    def has(self, row: Row) -> bool:
+        return any(row.items() <= r.items() for r in self.rows)
+
+    def add(self, rows: list[Row]) -> None:
+        with self.lock:
+            self.rows += rows
+            self.out.with_suffix(".json").write_text(json.dumps(self.rows, indent=1) + "\n")
+            self.out.with_suffix(".md").write_text(table(self.rows))
+
+
+def measured(side: str, data: Dataset, given: argparse.Namespace, cores: list[int]) -> list[Row]:
     """One row for each way in which the side denoises; scores over the frames that have a truth."""
-    python = given.peers if given.peers and not side.startswith(("ours", "noisy", "gaussian")) else sys.executable
+    bound = ["taskset", "-c", ",".join(map(str, cores)), sys.executable]
     with tempfile.TemporaryDirectory() as folder:
         job = Job(
             data.noisy,
-            Path(folder),
+            Path(folder) / "job",
             given.minutes,
             given.seed,
             data.noise_axis,
-            # those of the oracle's frames alone are scored, so it chooses by them
-            truth=data.truth if len(data.truth) == len(data.noisy) else None,
+            n_frames=len(data.truth),
+            truth=data.truth,
             pairs=pairs(side, data),
             authors_code=given.authors_code,
         )
-        if side == "gaussian":
-            job = job._replace(noisy=data.noisy[: len(data.truth)], truth=data.truth)
         try:
-            results = measure(side, job, [python])
+            results = measure(side, job, bound)
         except (SkippedError, RuntimeError) as reason:
             print(f"{data.name}, {side}: {reason}", file=sys.stderr)
             return [{"row": side, "skipped": str(reason)}]
-    n = len(data.truth)
+    noisy = data.noisy[: len(data.truth)]
     return [
         {
             "row": m.result.row,
-            **scores(m.result.image[:n], data.truth, data.noisy[:n], data.noise_axis)._asdict(),
+            **scores(m.result.image, data.truth, noisy, data.noise_axis)._asdict(),
             "training_s": round(m.result.training_s, 1),
             "inference_s": round(m.result.inference_s, 2),
             "peak_gib": round(m.peak_bytes / 2**30, 2),
@@ -106,17 +153,17 @@ def measured(side: str, data: Dataset, given: argparse.Namespace) -> list[Row]:
 
 
 def pairs(side: str, data: Dataset) -> Pairs | None:
-    """Second exposures for n2n; for care clean frames other than those that are scored, which only simulations have."""
-    if side != "n2n" or data.second is None:
-        return None
-    return Pairs(data.noisy, data.second)
+    """Second exposures for n2n; for care the clean images of the frames that are not scored."""
+    if side == "n2n" and data.second is not None:
+        return Pairs(data.noisy, data.second)
+    if side == "care" and data.clean is not None:
+        return Pairs(data.noisy[len(data.truth) :], data.clean)
+    return None
 
 
-def facts(given: argparse.Namespace) -> Row:
-    command = (
-        f"python benchmarks/bench.py --minutes {given.minutes:g} --seed {given.seed} (and the row's data and side)"
-    )
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+def facts(given: argparse.Namespace, n_cores: int) -> Row:
+    command = f"make bench MINUTES={given.minutes:g} SEED={given.seed}"
+    machine = f"{n_cores} of {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     return {
         "command": command,
         "machine": machine,

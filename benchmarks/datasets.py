@@ -27,6 +27,7 @@ class Dataset(NamedTuple):
     truth: NDArray[np.float64]  # [scored, Y, X], on the scale of noisy's first frames
     noise_axis: str
     second: NDArray[np.generic] | None  # [S, Y, X], other noise on the same signal, where there is such
+    clean: NDArray[np.generic] | None  # [S - scored, Y, X], the truth of the frames that are not scored, where known
 
 
 class RealSet(NamedTuple):
@@ -61,7 +62,8 @@ def simulated(name: str, seed: int) -> Dataset:
     signal = confocal_stack(seed=seed).signal.astype(np.float64)
     photons = (signal - PEDESTAL) / noise.gain
     first, second = (photon_stack(noise, photons, seed=1000 * seed + k) for k in (1, 2))
-    return Dataset(name, first.noisy, first.signal[:N_SCORED].astype(np.float64), noise.axis, second.noisy)
+    scored, others = first.signal[:N_SCORED].astype(np.float64), first.signal[N_SCORED:]
+    return Dataset(name, first.noisy, scored, noise.axis, second.noisy, others)
 
 
 def real(name: str, folder: Path) -> Dataset:
@@ -70,7 +72,9 @@ def real(name: str, folder: Path) -> Dataset:
     noisy, truth = (frames(folder, stem) for stem in (kind.file, kind.truth))
     scored = noisy[:N_SCORED]
     fitted = [affine_fit(s, x) for s, x in zip(np.broadcast_to(truth, noisy.shape), scored, strict=False)]
-    return Dataset(name, noisy, np.stack(fitted), kind.noise_axis, np.roll(noisy, 1, axis=0) if kind.shots else None)
+    second = np.roll(noisy, 1, axis=0) if kind.shots else None
+    others = truth[N_SCORED:] if len(truth) == len(noisy) > N_SCORED else None
+    return Dataset(name, noisy, np.stack(fitted), kind.noise_axis, second, others)
 
 
 def frames(folder: Path, stem: str) -> NDArray[np.generic]:

@@ -59,7 +59,7 @@ def rows(job: Job, name: str, permutes: bool) -> Results:
         hub, steps = trained(job)
         if steps == 0:
             raise SkippedError(f"the authors' training {ended}, before its first step")
-        x = torch.from_numpy(np.asarray(job.noisy, np.float32))[:, None]
+        x = torch.from_numpy(np.asarray(job.shown, np.float32))[:, None]
         clock.lap()
         first = predicted(hub, x, direct=False)
         one_s = clock.lap()

@@ -21,7 +21,7 @@ def denoise(job: Job) -> Results:
     c = correlation(f, is_white=job.noise_axis == "none")
     psd = power_spectrum(c, f.shape[1:])
     low, scale = f.min(), np.ptp(f) or 1.0  # its patch matching expects values of about 0 to 1
-    cleaned = np.stack([bm3d.bm3d((frame - low) / scale, psd / scale**2) for frame in f])
+    cleaned = np.stack([bm3d.bm3d((frame - low) / scale, psd / scale**2) for frame in f[: job.n_frames]])
     y = root.backward(cleaned * scale + low)
     y = y.swapaxes(-1, -2) if job.noise_axis == "y" else y
     lags = " ".join(f"{r:.2f}" for r in c[1:4] / c[0])

@@ -75,7 +75,7 @@ def denoised(job: Job, row: str, config: Any, pairs: Any = None) -> Result:
         checkpoint = job.folder / "end.ckpt"
         careamist.trainer.save_checkpoint(checkpoint)
     steps, training_s = careamist.trainer.global_step, clock.lap()
-    image = predicted(careamist, np.asarray(job.noisy, np.float32), checkpoint)
+    image = predicted(careamist, np.asarray(job.shown, np.float32), checkpoint)
     note = f"CAREamics' defaults, batches of {BATCH}"
     return Result(row, image, training_s, clock.lap(), steps, note)
 

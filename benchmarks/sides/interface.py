@@ -35,15 +35,21 @@ class Job(NamedTuple):
     minutes: float = 5.0
     seed: int = 0
     noise_axis: str = "x"  # x, y or none
+    n_frames: int | None = None  # the first so many are denoised, all by default; a side trains on all
     n_samples: int = 0  # of means; 0: what the side takes by default on this device
-    truth: Stack | None = None  # for the oracle alone
+    truth: Stack | None = None  # of the denoised frames, for the oracle alone
     pairs: Pairs | None = None
     authors_code: Path | None = None  # a clone of krulllab/COSDD, branch main
+
+    @property
+    def shown(self) -> Stack:
+        """The frames that are to be denoised."""
+        return self.noisy[: self.n_frames]
 
 
 class Result(NamedTuple):
     row: str
-    image: NDArray[np.float32]  # [S, Y, X], in the noisy stack's grey values
+    image: NDArray[np.float32]  # of the frames to denoise, [S, Y, X], in the noisy stack's grey values
     training_s: float
     inference_s: float
     steps: int  # optimiser steps

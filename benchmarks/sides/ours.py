@@ -34,7 +34,7 @@ def sampled(job: Job, preset: str) -> Results:
     denoiser = load(run.folder)
     for what, n in (("one sample", 1), ("mean", job.n_samples or denoiser.default_samples), ("latents' means", 0)):
         clock.lap()
-        image = denoiser.denoise(job.noisy, n, axes="SYX", seed=job.seed).mean
+        image = denoiser.denoise(job.shown, n, axes="SYX", seed=job.seed).mean
         row = f"ours, {preset}, {f'mean of {n}' if what == 'mean' else what}"
         yield Result(row, np.asarray(image, np.float32), training_s, clock.lap(), run.facts["steps"], note(run))
 
@@ -46,7 +46,7 @@ def directly(job: Job, preset: str) -> Results:
     training_s = clock.lap()
     denoiser = load(run.folder)
     clock.lap()
-    image = denoiser.denoise(job.noisy, axes="SYX", direct=True).mean
+    image = denoiser.denoise(job.shown, axes="SYX", direct=True).mean
     row = f"ours, {preset}, direct"
     yield Result(row, np.asarray(image, np.float32), training_s, clock.lap(), run.facts["steps"], note(run))
 

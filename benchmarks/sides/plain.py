@@ -7,14 +7,14 @@ from sides.interface import Clock, Job, Results, SkippedError, untrained
 
 
 def noisy(job: Job) -> Results:
-    yield untrained("noisy", job.noisy, 0.0)
+    yield untrained("noisy", job.shown, 0.0)
 
 
 def gaussian(job: Job) -> Results:
     if job.truth is None:
         raise SkippedError("the best Gaussian is chosen by the truth, and this data set has none")
     clock = Clock()
-    best = best_gaussian(job.noisy, job.truth)
+    best = best_gaussian(job.shown, job.truth)
     clock.lap()
-    blurred = gaussian_blur(job.noisy, best.sigma_px)
+    blurred = gaussian_blur(job.shown, best.sigma_px)
     yield untrained("best Gaussian (oracle)", blurred, clock.lap(), f"sigma {best.sigma_px} px, chosen with the truth")

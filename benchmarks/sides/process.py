@@ -25,7 +25,7 @@ from sides.interface import Job, Pairs, Result, SkippedError
 
 HERE = Path(__file__).parents[1]
 ARRAYS = ("noisy", "truth", "pairs_noisy", "pairs_target")
-NUMBERS = ("minutes", "seed", "noise_axis", "n_samples")
+NUMBERS = ("minutes", "seed", "noise_axis", "n_frames", "n_samples")
 
 
 class Measured(NamedTuple):
@@ -113,8 +113,8 @@ def read_rows(folder: Path) -> list[Measured]:
 
 
 def check(result: Result, job: Job) -> None:
-    if result.image.shape != job.noisy.shape or result.image.dtype != np.float32:
-        raise ValueError(f"{result.row}: {result.image.dtype} {result.image.shape}, not float32 {job.noisy.shape}")
+    if result.image.shape != job.shown.shape or result.image.dtype != np.float32:
+        raise ValueError(f"{result.row}: {result.image.dtype} {result.image.shape}, not float32 {job.shown.shape}")
     if not np.isfinite(result.image).all():
         raise ValueError(f"{result.row}: pixels that are not finite")
 
