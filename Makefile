@@ -1,13 +1,13 @@
 # make demo    an environment of its own, then the main job from end to end (a few minutes on two cores)
 # make test    the same environment, then ruff, mypy and pytest
-# make bench   an environment with the other denoisers as well, then half a minute of each side of the benchmark
+# make bench   an environment with the other denoisers as well, then all of them side by side (hours)
 
 PYTHON ?= python3
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-real test bench format clean
+.PHONY: demo demo-real test bench bench-smoke format clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/cosdd-zoo demo --overwrite
@@ -21,8 +21,16 @@ test: $(VENV)/test-ready
 	$(BIN)/mypy
 	$(BIN)/pytest
 
+# REAL=folder of the real sets, AUTHORS_CODE=clone of krulllab/COSDD; without them these rows say that they are missing
+MINUTES ?= 10
+SEED ?= 0
+DATA ?= stripes ar1 checkerboard $(if $(REAL),actin w2s)
 bench: $(BENCH_VENV)/bench-ready
-	cd benchmarks && $(abspath $(BENCH_VENV))/bin/python -m sides.smoke $(AUTHORS_CODE)
+	$(BENCH_VENV)/bin/python benchmarks/bench.py --minutes $(MINUTES) --seed $(SEED) --data $(DATA) \
+	    $(if $(SIDES),--sides $(SIDES)) $(if $(REAL),--real $(REAL)) $(if $(AUTHORS_CODE),--authors-code $(AUTHORS_CODE))
+
+bench-smoke: $(BENCH_VENV)/bench-ready
+	cd benchmarks && $(abspath $(BENCH_VENV))/bin/python -m sides.smoke $(abspath $(AUTHORS_CODE))
 
 format: $(VENV)/test-ready
 	$(BIN)/ruff format .
