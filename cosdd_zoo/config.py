@@ -69,6 +69,8 @@ class NetworkConfig(Settings):
     """3x3 convolutions of the signal decoder."""
     min_scale: float = Field(0.03, gt=0)
     """Floor of the mixture's scales, in standard deviations of the (stabilised) data."""
+    min_std: float = Field(1e-3, gt=0)
+    """Floor of the latents' standard deviations; the prior's are about 1."""
     direct: bool = False
     """Also train a direct denoiser, which predicts the mean of all posterior samples in one pass."""
     direct_features: int | None = Field(None, ge=1)

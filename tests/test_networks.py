@@ -175,16 +175,16 @@ def test_the_probability_of_a_grey_value_does_not_grow_without_bound() -> None:
 @pytest.mark.parametrize("value", [-1e30, -1e4, -100.0, 0.0, 100.0, 1e4])
 def test_scales_and_stds_have_floors_and_densities_stay_finite(value: float) -> None:
     p = mixture(torch.full([1, 9, 4, 4], value), 1, 3, 0.03)
-    q = gaussian(torch.full([1, 6, 4, 4], value))
+    q = gaussian(torch.full([1, 6, 4, 4], value), 1e-3)
     assert p.std.min() >= 0.03
     assert q.std.min() >= 1e-3
     assert torch.isfinite(log_likelihood(p, torch.zeros(1, 1, 4, 4))).all() or abs(value) > 1e10
-    assert torch.isfinite(kl_divergence(q, gaussian(torch.zeros(1, 6, 1, 1)))).all() or abs(value) > 1e10
+    assert torch.isfinite(kl_divergence(q, gaussian(torch.zeros(1, 6, 1, 1), 1e-3))).all() or abs(value) > 1e10
 
 
 def test_densities_are_float32_whatever_the_precision_around_them() -> None:
     parameters = torch.randn(1, 9, 4, 4, dtype=torch.bfloat16)
-    p, q = mixture(parameters, 1, 3, 0.03), gaussian(torch.randn(1, 6, 4, 4, dtype=torch.bfloat16))
+    p, q = mixture(parameters, 1, 3, 0.03), gaussian(torch.randn(1, 6, 4, 4, dtype=torch.bfloat16), 1e-3)
     found = [*p, *q, log_likelihood(p, torch.zeros(1, 1, 4, 4, dtype=torch.bfloat16)), kl_divergence(q, q)]
     assert {t.dtype for t in found} == {torch.float32}
 
