@@ -17,7 +17,7 @@ FLOORS = [
     {"training", "inference", "noise"},
     {"export", "report"},
     {"api"},
-    {"demo"},
+    {"demo", "options"},
     {"cli"},
     {"__main__", "__init__"},
 ]
