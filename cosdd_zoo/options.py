@@ -19,8 +19,8 @@ Axes = Annotated[str | None, typer.Option(help="Axes of the files, letters of ST
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
-NOT_FLAGS = {"n_channels", "downsample", "images"}
-"""Settings that come from the images, or that only a YAML file can hold."""
+NOT_FLAGS = {"n_channels", "downsample", "blocks", "images"}
+"""Settings that come from the images or with a model, or that only a YAML file can hold."""
 
 
 def setting(name: str, field: FieldInfo) -> inspect.Parameter:

@@ -1,8 +1,9 @@
-"""Which layers the networks are made of."""
+"""Which layers a model's networks are made of: ours, or those that an imported model was trained with."""
 
 from cosdd_zoo.config import NetworkConfig
+from cosdd_zoo.networks.authors_blocks import AuthorsBlocks
 from cosdd_zoo.networks.blocks import Blocks
 
 
 def blocks_of(config: NetworkConfig) -> Blocks:
-    return Blocks(config)
+    return AuthorsBlocks(config) if config.blocks == "authors" else Blocks(config)
