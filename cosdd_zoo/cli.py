@@ -129,6 +129,25 @@ def distill(
     _print_run(made)
 
 
+@app.command("import-authors")
+def import_authors(
+    checkpoint: Annotated[Path, typer.Argument(help="final_model.ckpt, as the authors' training.py wrote it.")],
+    config: Annotated[Path, typer.Argument(help="training-config.yaml, which lies beside it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run folder to make.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a run of a model that the method's authors' own code has trained. Nothing in their file is executed."""
+    from cosdd_zoo import api
+
+    made = api.import_authors(checkpoint, config, output, overwrite=overwrite)
+    n = made.network
+    sizes = f"{n.n_dims}-D, {n.n_channels} channels, {n.n_levels} levels, {n.n_features} features"
+    direct = "with" if n.direct else "without"
+    typer.echo(f"{made.model}  ({sizes}, noise axis {n.noise_axis}, {direct} direct denoiser)")
+    for note in made.notes:
+        typer.echo(note, err=True)
+
+
 @app.command()
 def denoise(
     model: Model,
