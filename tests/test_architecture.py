@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cosdd_zoo.authors.pickled import Inert, _Reader
+from cosdd_zoo.authors.pickled import Inert, Reader
 
 ROOT = Path(__file__).parents[1] / "cosdd_zoo"
 MODULES = sorted(p for p in ROOT.rglob("*.py"))
@@ -88,7 +88,7 @@ def test_one_file_alone_knows_pickle_and_makes_every_name_in_one_inert() -> None
         return any(isinstance(n, ast.Import) and any(a.name == "pickle" for a in n.names) for n in tree)
 
     assert [named(p) for p in MODULES if imports_pickle(p)] == ["authors/pickled.py"]
-    reader = _Reader(io.BytesIO())
+    reader = Reader(io.BytesIO())
     for module, name in (("os", "system"), ("builtins", "eval"), ("torch._utils", "_rebuild_tensor_v2")):
         assert issubclass(reader.find_class(module, name), Inert)
 

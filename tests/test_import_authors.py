@@ -222,7 +222,7 @@ copyreg.add_extension(Registered.__module__, Registered.__qualname__, 0xC05DD)
 def innocent(flag: Path) -> dict[str, Any]:
     """Objects of many kinds, none of which torch.load would take with weights_only=True."""
     nested = Calls(getattr, Calls(__import__, "os"), "system")
-    return {"path": flag, "state": Stateful(), "set": {1, flag}, "class": Stateful, "number": Registered, "get": nested}
+    return {"path": flag, "state": Stateful(), "set": {1, flag}, "class": Stateful, "get": nested}
 
 
 def test_a_checkpoint_that_holds_code_is_read_without_executing_it(tmp_path: Path, authors: Authors) -> None:
@@ -247,6 +247,23 @@ def test_code_in_place_of_a_weight_is_refused(tmp_path: Path, authors: Authors) 
     assert not flag.exists()
 
 
+@pytest.mark.parametrize(
+    ("program", "step"),
+    [
+        (pickle.dumps({"state_dict": Registered}, 2), f"EXT4 {0xC05DD}"),
+        (b"\x80\x02}r\xff\xff\xff\x7f.", f"LONG_BINPUT {0x7FFFFFFF}"),  # would take 32 GB
+        (b"\x80\x05\x96\x00\x00\x00\x00\x10\x00\x00\x00.", "expected 68719476736 bytes"),
+        (pickle.dumps({"state_dict": {}}, 4), "FRAME"),
+    ],
+)
+def test_steps_that_torch_save_does_not_write_are_refused(
+    tmp_path: Path, authors: Authors, program: bytes, step: str
+) -> None:
+    files = write(tmp_path, authors)
+    files.checkpoint.write_bytes(zip_of({"a/data.pkl": program}))
+    refused(files, tmp_path, rf"its data.pkl is damaged: .*({step})")
+
+
 def test_a_tensor_that_unpacks_to_more_than_its_file_is_refused(tmp_path: Path, authors: Authors) -> None:
     files = write(tmp_path, authors, state_dict={**authors.weights, "data_std": torch.ones(1).expand(2**40)})
     with pytest.raises(CheckpointError, match="data_std in its state_dict is no plain tensor"):
@@ -264,6 +281,18 @@ def test_a_truncated_checkpoint_is_a_sentence(tmp_path: Path, authors: Authors, 
     data = files.checkpoint.read_bytes()
     files.checkpoint.write_bytes(data[: int(share * len(data))])
     refused(files, tmp_path, rf"final_model.ckpt cannot be read \(File is not a zip file\): {WHOLE}")
+
+
+def test_a_damaged_list_of_files_is_a_sentence(tmp_path: Path, authors: Authors) -> None:
+    files = write(tmp_path, authors)
+    data = bytearray(files.checkpoint.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    for place, value in ((6, 99), (8, 1), (46, 0xBA)):  # a zip of version 9.9, encrypted, a name that is no UTF-8
+        changed = bytearray(data)
+        changed[entry + place] |= value
+        changed[entry + 9] |= 8 * (place == 46)
+        files.checkpoint.write_bytes(changed)
+        refused(files, tmp_path, rf"final_model.ckpt cannot be read \(.*{WHOLE}")
 
 
 def refused(files: Files, folder: Path, sentence: str, kind: type[Exception] = CheckpointError) -> None:
@@ -287,8 +316,8 @@ OTHER_FILES = {
     "a compressed zip": (zip_of({"a/data.pkl": bytes(99)}, zipfile.ZIP_DEFLATED), "it is a zip, but not as torch.save"),
     "another byte order": (zip_of({"a/data.pkl": b"", "a/byteorder": b"big"}), "it is a zip, but not as torch.save"),
     "a damaged pickle": (zip_of({"a/data.pkl": b"\x80\x02}q"}), "its data.pkl is damaged: "),
-    "a list": (zip_of({"a/data.pkl": pickle.dumps([1])}), "it holds no state_dict"),
-    "weights alone": (zip_of({"a/data.pkl": pickle.dumps({"a": 1})}), "it holds no state_dict"),
+    "a list": (zip_of({"a/data.pkl": pickle.dumps([1], 2)}), "it holds no state_dict"),
+    "weights alone": (zip_of({"a/data.pkl": pickle.dumps({"a": 1}, 2)}), "it holds no state_dict"),
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import pickletools
 import zipfile
 from collections import OrderedDict
 from io import BytesIO
@@ -29,6 +30,8 @@ DTYPES = {
     "torch.LongStorage": torch.int64,
 }
 REBUILD = "torch._utils._rebuild_tensor_v2"
+DAMAGE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile)
+"""What zipfile raises of a damaged list of files: names that are no text, encryption, versions that do not exist."""
 
 
 class Saved(NamedTuple):
@@ -64,7 +67,7 @@ class Inert:
     append = add = extend
 
 
-class _Reader(pickle.Unpickler):
+class Reader(pickle.Unpickler):
     """Runs a pickle in which every name is inert; dictionaries are all that it can make besides plain values."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -74,6 +77,18 @@ class _Reader(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         return pid
+
+
+def refuse_strange_steps(data: bytes) -> None:
+    """Raises UnpicklingError for steps of a pickle that torch.save does not write.
+
+    Numbers of a registry that this process may have filled would stand for its objects, and a place in the memo far
+    beyond all that can be remembered would take memory without end.
+    """
+    for step, argument, _ in pickletools.genops(data):
+        is_far = step.name in ("PUT", "LONG_BINPUT") and int(str(argument)) > len(data)
+        if step.proto > 2 or step.name.startswith("EXT") or is_far:
+            raise pickle.UnpicklingError(f"torch.save writes no {step.name} {argument}")
 
 
 class _Archive:
@@ -94,10 +109,10 @@ class _Archive:
 
     def program(self) -> Any:
         """What data.pkl makes: plain values, dictionaries and inert objects."""
+        data = self.file.read(f"{self.root}data.pkl")
         try:
-            return _Reader(BytesIO(self.file.read(f"{self.root}data.pkl"))).load()
-        except zipfile.BadZipFile:
-            raise
+            refuse_strange_steps(data)
+            return Reader(BytesIO(data)).load()
         except Exception as error:  # whatever a damaged or foreign pickle makes the reader raise, it is not read
             _refuse(self.path, f"its data.pkl is damaged: {error}")
 
@@ -125,7 +140,7 @@ def read_saved(path: Path) -> Saved:
             if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
                 _refuse(path, "it holds no state_dict")
             weights = {str(name): archive.tensor(name, value) for name, value in content["state_dict"].items()}
-    except (OSError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         _refuse(path, str(error))
     epoch = content.get("epoch")
     return Saved(weights, epoch if isinstance(epoch, int) else None)
