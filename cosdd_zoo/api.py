@@ -7,6 +7,7 @@ cosdd_zoo.export(run.folder, "actin.zip", card="model_cards/actin.md")
 cosdd_zoo.check("actin.zip").passed
 moved = cosdd_zoo.train(["other/"], "runs/other", init_from=run.folder, max_time=3)
 small = cosdd_zoo.distill(run.folder, ["stacks/"], "runs/small", n_features=16, max_time=5)
+theirs = cosdd_zoo.import_authors("final_model.ckpt", "training-config.yaml", "runs/theirs")
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cosdd_zoo.authors.importing import Imported, import_authors
 from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import ImageFile, open_image
 from cosdd_zoo.inference.denoise import Denoised, Denoiser
@@ -25,7 +27,20 @@ if TYPE_CHECKING:
     from cosdd_zoo.export.check import CheckReport
     from cosdd_zoo.export.package import PackageReport
 
-__all__ = ["Denoised", "Denoiser", "Run", "check", "distill", "export", "load", "open_images", "resume", "train"]
+__all__ = [
+    "Denoised",
+    "Denoiser",
+    "Imported",
+    "Run",
+    "check",
+    "distill",
+    "export",
+    "import_authors",
+    "load",
+    "open_images",
+    "resume",
+    "train",
+]
 
 
 def load(source: str | Path, device: str = "auto") -> Denoiser:

@@ -5,18 +5,16 @@ torch is imported inside the commands, so that `cosdd-zoo --help` answers at onc
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
-from pydantic.fields import FieldInfo
 
-from cosdd_zoo.config import DataConfig, NetworkConfig, TrainingConfig, read_yaml, resolve, to_yaml
+from cosdd_zoo.config import read_yaml, resolve, to_yaml
 from cosdd_zoo.errors import ConfigError, CosddError
+from cosdd_zoo.options import Axes, Images, Model, Overwrite, Quiet, train_signature, with_signature
 from cosdd_zoo.presets import PRESETS
 from cosdd_zoo.version import __version__
 
@@ -27,19 +25,10 @@ app = typer.Typer(
     help="Denoise microscopy images whose noise is correlated along rows or columns, trained on nothing but them.",
 )
 
-NOT_FLAGS = {"n_channels", "downsample", "images"}
-"""Settings that come from the images, or that only a YAML file can hold."""
-
 NOISE_HELP = "stripes, pickup, ar1, checkerboard, emccd, scmos, or uncorrelated for comparison."
 CLEAN_HELP = "filaments (by default), nuclei or lattice; or clean images: a file, a folder or a glob."
 TEACHER_HELP = "Posterior samples averaged for each target, 2 by default. 0: the latents' means."
 SAMPLES_HELP = "Posterior samples to average; 100 on a GPU, 16 on a CPU. 0: the latents' means, in one pass."
-
-Images = Annotated[list[str], typer.Argument(help="Noisy images: files, folders or globs (TIFF, NPY, PNG).")]
-Model = Annotated[Path, typer.Argument(help="A run folder, a checkpoint (.safetensors) or a package (.zip).")]
-Axes = Annotated[str | None, typer.Option(help="Axes of the files, letters of STCZYX; by default their metadata.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
 
 def main() -> None:
@@ -109,52 +98,7 @@ def _dry_run(images: list[str], config: Any) -> None:
     typer.echo(f"# parameters: {counts}\n# memory of a training step: about {memory:.1f} GiB")
 
 
-def _setting(name: str, field: FieldInfo) -> inspect.Parameter:
-    """One command-line option for one field of the schema."""
-    kinds = [a for a in (get_args(field.annotation) or (field.annotation,)) if isinstance(a, type)]
-    kind: Any = next((k for k in (bool, float, int) if k in kinds), str)
-    kind = type(get_args(field.annotation)[0]) if not kinds else kind
-    choices = [str(a) for a in get_args(field.annotation) if isinstance(a, (str, int))]
-    text = f"{field.description}" + (f" ({', '.join(choices)})" if choices else "")
-    option = typer.Option(help=text, show_default=False)
-    annotation = Annotated[kind | None, option]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
-def _train_signature() -> inspect.Signature:
-    """The signature of `train` with every setting of the schema as an option."""
-    own: dict[str, tuple[Any, Any]] = {
-        "images": (Annotated[list[str] | None, typer.Argument(help="Noisy images: files, folders or globs.")], None),
-        "output": (Annotated[Path | None, typer.Option("--output", "-o", help="The run folder to make.")], None),
-        "resume": (Annotated[Path | None, typer.Option(help="Continue this run exactly.")], None),
-        "preset": (Annotated[str | None, typer.Option(help=f"{', '.join(PRESETS)}; tiny by default.")], None),
-        "config": (Annotated[Path | None, typer.Option(help="Settings in YAML, as --dry-run prints them.")], None),
-        "dry_run": (Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings and sizes.")], False),
-        "overwrite": (Overwrite, False),
-        "tensorboard": (Annotated[bool, typer.Option("--tensorboard", help="Also log to TensorBoard.")], False),
-        "quiet": (Quiet, False),
-    }
-    parameters = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in own.items()
-    ]
-    for section in (NetworkConfig, TrainingConfig, DataConfig):
-        parameters += [_setting(n, f) for n, f in section.model_fields.items() if n not in NOT_FLAGS]
-    return inspect.Signature(parameters)
-
-
-def _with_signature(function: Callable[..., None], signature: inspect.Signature) -> Callable[..., None]:
-    def command(**values: Any) -> None:
-        values["images"] = values["images"] or []
-        function(**values)
-
-    command.__doc__ = function.__doc__
-    command.__signature__ = signature  # type: ignore[attr-defined]
-    command.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()}
-    return command
-
-
-app.command("train")(_with_signature(train, _train_signature()))
+app.command("train")(with_signature(train, train_signature()))
 
 
 @app.command()
@@ -183,6 +127,25 @@ def distill(
         config=read_yaml(config) if config else None, overwrite=overwrite, quiet=quiet, **settings,
     )  # fmt: skip
     _print_run(made)
+
+
+@app.command("import-authors")
+def import_authors(
+    checkpoint: Annotated[Path, typer.Argument(help="final_model.ckpt, as the authors' training.py wrote it.")],
+    config: Annotated[Path, typer.Argument(help="training-config.yaml, which lies beside it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run folder to make.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a run of a model that the method's authors' own code has trained. Nothing in their file is executed."""
+    from cosdd_zoo import api
+
+    made = api.import_authors(checkpoint, config, output, overwrite=overwrite)
+    n = made.network
+    sizes = f"{n.n_dims}-D, {n.n_channels} channels, {n.n_levels} levels, {n.n_features} features"
+    direct = "with" if n.direct else "without"
+    typer.echo(f"{made.model}  ({sizes}, noise axis {n.noise_axis}, {direct} direct denoiser)")
+    for note in made.notes:
+        typer.echo(note, err=True)
 
 
 @app.command()

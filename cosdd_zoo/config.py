@@ -22,6 +22,7 @@ Likelihood = Literal["bins", "dequantised", "density"]
 TrainOnly = Literal["all", "ar_decoder", "direct_denoiser"]
 StatisticsFrom = Literal["images", "init"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+LayerFamily = Literal["ours", "authors"]
 SPATIAL_AXES = {1: "x", 2: "yx", 3: "zyx"}
 
 
@@ -69,6 +70,10 @@ class NetworkConfig(Settings):
     """3x3 convolutions of the signal decoder."""
     min_scale: float = Field(0.03, gt=0)
     """Floor of the mixture's scales, in standard deviations of the (stabilised) data."""
+    min_std: float = Field(1e-3, gt=0)
+    """Floor of the latents' standard deviations; the prior's are about 1."""
+    blocks: LayerFamily = "ours"
+    """Layers of the networks: ours, or those of the method's authors, in models that were imported."""
     direct: bool = False
     """Also train a direct denoiser, which predicts the mean of all posterior samples in one pass."""
     direct_features: int | None = Field(None, ge=1)
@@ -128,6 +133,16 @@ class NetworkConfig(Settings):
             raise ValueError(
                 f"receptive_field_px is {self.receptive_field_px}, but {self.ar_blocks} ar_blocks see {most} previous "
                 f"pixels at most: use more blocks, or a shorter receptive field"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _imported_ar_decoders_have_one_shape(self) -> NetworkConfig:
+        shape = (self.ar_blocks, self.receptive_field_px, self.ar_code_maps)
+        if self.blocks == "authors" and shape != (8, 40, 0):
+            raise ValueError(
+                f"blocks is authors, whose AR decoder has 8 blocks that see 40 previous pixels and no code maps, but "
+                f"ar_blocks is {shape[0]}, receptive_field_px {shape[1]} and ar_code_maps {shape[2]}: leave them out"
             )
         return self
 

@@ -62,8 +62,10 @@ def test_grey_values_come_back_exactly_not_through_float32(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("direct", [False, True])
-def test_torchscript_reproduces_the_eager_model(direct: bool) -> None:
-    net, _ = made(few_features(downsample=(True, True), direct=True, n_channels=2))
+@pytest.mark.parametrize("blocks", ["ours", "authors"])
+def test_torchscript_reproduces_the_eager_model(direct: bool, blocks: str) -> None:
+    preset = {"ours": "tiny", "authors": "small"}[blocks]
+    net, _ = made(few_features(preset, downsample=(True, True), direct=True, n_channels=2, blocks=blocks))
     x = grey(2, 2, 21, 30)
     if direct:
         expected, graph = net.direct(x), script(PortableDirect(net, [64, 64], [8, 8]))

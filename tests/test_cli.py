@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
+from authors_reference import Authors, Spec, write
 from models import few_features, model, quick, scaling, scene
 
 from cosdd_zoo.checkpoint import Checkpoint
@@ -115,6 +116,17 @@ def test_fine_tuning_from_end_to_end(cli: Cli, trained: Path, image: Path, tmp_p
     assert done.out.startswith(f"{tmp_path / 'run' / 'best.safetensors'}  (2 steps, ")
     done = cli("train", "--resume", tmp_path / "run", "--max-steps=3", "--quiet")
     assert "(3 steps, " in done.out
+
+
+def test_a_model_of_the_authors_is_imported_and_denoises(cli: Cli, image: Path, tmp_path: Path) -> None:
+    files, output = write(tmp_path, Authors(Spec())), tmp_path / "run"
+    done = cli("import-authors", *files, "-o", output)
+    assert done.code == 0, done.err
+    facts = "2-D, 1 channels, 2 levels, 6 features, noise axis x, with direct denoiser"
+    assert done.out == f"{output / 'best.safetensors'}  ({facts})\n"
+    assert "became a single one" in done.err
+    refuses(cli("import-authors", *files, "-o", output), "exists and is not empty")
+    assert cli("denoise", output, image, "-o", tmp_path / "out", "--direct", "--device=cpu", "--quiet").code == 0
 
 
 def test_distilling_from_end_to_end(cli: Cli, trained: Path, image: Path, tmp_path: Path) -> None:

@@ -175,6 +175,7 @@ def test_settings_that_agree_with_the_source_are_no_conflict(tmp_path: Path, tra
     [
         ({"train_only": "ar_decoder"}, "train_only is ar_decoder, but there is no model yet .* with --init-from"),
         ({"statistics_from": "init"}, "statistics_from is init, but there is no model yet"),
+        ({"preset": "small", "blocks": "authors"}, "blocks is authors, but there is no model yet"),
     ],
 )
 def test_a_part_alone_needs_a_model_that_the_rest_comes_from(

@@ -7,10 +7,12 @@ from models import few_features, grey, model, randomise, scaling
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 from torch.distributions import kl_divergence as kl_of_torch
+from torch.nn import functional as F
 
 from cosdd_zoo.config import NetworkConfig, preset
 from cosdd_zoo.errors import ConfigError
 from cosdd_zoo.networks.ar_decoder import ARDecoder
+from cosdd_zoo.networks.authors_blocks import LinearUpsample, mirrored
 from cosdd_zoo.networks.build import Cosdd, receptive_radius
 from cosdd_zoo.networks.likelihood import Gaussian, gaussian, kl_divergence, log_bin_density, log_likelihood, mixture
 
@@ -59,6 +61,14 @@ def test_the_ar_decoder_sees_exactly_the_configured_number_of_previous_pixels(
     config = few_features(receptive_field_px=length, ar_blocks=n_blocks, ar_code_maps=n_maps, ar_features=12)
     seen = seen_by_ar(config, [1, 1, 140], [0, 0, 130])[0, 0]
     assert torch.nonzero(seen).flatten().tolist() == list(range(130 - length, 130))
+
+
+def test_the_ar_decoder_of_imported_models_sees_40_previous_pixels() -> None:
+    config = few_features("small", blocks="authors", ar_features=12)
+    seen = seen_by_ar(config, [1, 1, 60], [0, 0, 50])[0, 0]
+    assert torch.nonzero(seen).flatten().tolist() == list(range(10, 50))
+    with pytest.raises(ConfigError, match=r"blocks is authors, whose AR decoder has 8 .* receptive_field_px 20 "):
+        few_features("small", blocks="authors", receptive_field_px=20)
 
 
 def test_a_receptive_field_that_the_blocks_cannot_fill_is_refused() -> None:
@@ -175,16 +185,16 @@ def test_the_probability_of_a_grey_value_does_not_grow_without_bound() -> None:
 @pytest.mark.parametrize("value", [-1e30, -1e4, -100.0, 0.0, 100.0, 1e4])
 def test_scales_and_stds_have_floors_and_densities_stay_finite(value: float) -> None:
     p = mixture(torch.full([1, 9, 4, 4], value), 1, 3, 0.03)
-    q = gaussian(torch.full([1, 6, 4, 4], value))
+    q = gaussian(torch.full([1, 6, 4, 4], value), 1e-3)
     assert p.std.min() >= 0.03
     assert q.std.min() >= 1e-3
     assert torch.isfinite(log_likelihood(p, torch.zeros(1, 1, 4, 4))).all() or abs(value) > 1e10
-    assert torch.isfinite(kl_divergence(q, gaussian(torch.zeros(1, 6, 1, 1)))).all() or abs(value) > 1e10
+    assert torch.isfinite(kl_divergence(q, gaussian(torch.zeros(1, 6, 1, 1), 1e-3))).all() or abs(value) > 1e10
 
 
 def test_densities_are_float32_whatever_the_precision_around_them() -> None:
     parameters = torch.randn(1, 9, 4, 4, dtype=torch.bfloat16)
-    p, q = mixture(parameters, 1, 3, 0.03), gaussian(torch.randn(1, 6, 4, 4, dtype=torch.bfloat16))
+    p, q = mixture(parameters, 1, 3, 0.03), gaussian(torch.randn(1, 6, 4, 4, dtype=torch.bfloat16), 1e-3)
     found = [*p, *q, log_likelihood(p, torch.zeros(1, 1, 4, 4, dtype=torch.bfloat16)), kl_divergence(q, q)]
     assert {t.dtype for t in found} == {torch.float32}
 
@@ -215,6 +225,24 @@ def test_any_size_from_one_pixel_up_goes_through_every_preset(name: str, n_dims:
     for image in (found.mean, found.std, net.direct(x)):
         assert image.shape == x.shape
         assert torch.isfinite(image).all()
+
+
+@pytest.mark.parametrize(("n_dims", "size"), [(d, s) for d, sizes in SIZES.items() for s in sizes])
+def test_any_size_goes_through_the_blocks_of_imported_models(n_dims: int, size: list[int]) -> None:
+    settings = {"n_features": 4, "n_code": 2, "n_latents": 1, "downsample": (True,) * 3, "direct": True}
+    net, x = model(few_features("small", n_dims=n_dims, blocks="authors", **settings)), grey(1, 1, *size)
+    for image in (net.posterior(x, 2, 0, [0] * n_dims).mean, net.direct(x)):
+        assert image.shape == x.shape
+        assert torch.isfinite(image).all()
+
+
+@pytest.mark.parametrize("shape", [[7], [5, 6], [4, 3, 5]], ids=["1-D", "2-D", "3-D"])
+def test_mirrored_borders_and_linear_upsampling_are_those_of_torch(shape: list[int]) -> None:
+    x = grey(2, 3, *shape) / 100
+    torch.testing.assert_close(mirrored(x), F.pad(x, [1, 1] * len(shape), mode="reflect"))
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(shape)]
+    found = LinearUpsample((2,) * len(shape))(x)
+    torch.testing.assert_close(found, F.interpolate(x, scale_factor=2, mode=mode))
 
 
 def test_a_batch_gives_what_its_images_give_alone() -> None:
@@ -257,9 +285,9 @@ def test_the_result_follows_gain_and_offset_of_the_image(factor: float, offset: 
         torch.testing.assert_close(run(moved, factor * x + offset), expected, rtol=1e-4, atol=2e-3 * factor)
 
 
-@pytest.mark.parametrize("name", ["tiny", "small"])
-def test_nothing_beyond_the_receptive_radius_matters(name: str) -> None:
-    config = few_features(name, downsample=(True, True), noise_axis="y")
+@pytest.mark.parametrize(("name", "blocks"), [("tiny", "ours"), ("small", "ours"), ("small", "authors")])
+def test_nothing_beyond_the_receptive_radius_matters(name: str, blocks: str) -> None:
+    config = few_features(name, downsample=(True, True), noise_axis="y", blocks=blocks)
     net, radius = model(config).double(), max(receptive_radius(config))
     side = (2 * radius + 24) // 4 * 4
     x = grey(1, 1, side, side).double().requires_grad_()

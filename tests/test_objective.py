@@ -83,8 +83,8 @@ def test_the_losses_are_those_of_the_formula() -> None:
     v = net.normalise(x + 4 * (torch.stack([torch.rand(1, 8, 12, generator=g) for g in noise]) - 0.5))
     maps = net.encoder.bottom_up(v)
     eps = torch.stack([torch.randn(3, 4, 6, generator=g) for g in noise])
-    q = gaussian(net.encoder.top.posterior(maps[0]))
-    p = gaussian(net.encoder.top.prior.expand(3, -1, 4, 6))
+    q = gaussian(net.encoder.top.posterior(maps[0]), net.encoder.top.min_std)
+    p = gaussian(net.encoder.top.prior.expand(3, -1, 4, 6), net.encoder.top.min_std)
     code = net.encoder.top_down(maps, [eps], False).code
     predicted = net.ar_decoder(v, code)
     weight, mean, std = (part.movedim(2, -1) for part in predicted)

@@ -95,7 +95,10 @@ def sample_item(checkpoint: Checkpoint, sample: Path | None) -> NDArray[Any]:
     """The first item of the sample image, or of the first training image: [C, *]. Raises ImageError."""
     sources = [str(sample)] if sample else list(checkpoint.config.data.images)
     if not sources:
-        raise ImageError("The model was trained on arrays in memory: give an image for test and cover with --sample.")
+        raise ImageError(
+            "The model's training images are not known (arrays in memory, or it was imported): give an image for test "
+            "and cover with --sample."
+        )
     try:
         image = open_image(find_images(sources)[0], checkpoint.config.data.axes)
     except CosddError as error:

@@ -25,11 +25,24 @@ from cosdd_zoo.networks.blocks import zero
 from cosdd_zoo.networks.likelihood import Mixture, mixture
 
 KERNEL = 5
+AUTHORS_DILATIONS = (1, 2, 1, 2, 1, 1, 1)
+"""Of the blocks after the first, in imported models: 4 + 4 * 9 = 40 pixels, as ours in another order."""
 
 
 class Taps(NamedTuple):
     n: int
     dilation: int
+
+
+def taps_of(config: NetworkConfig) -> list[Taps]:
+    """Taps of each block's causal convolution; of none where no pixel is seen."""
+    if config.noise_axis == "none":
+        return all_taps_first(0, config.ar_blocks)
+    if config.ar_code_maps > 0:
+        return all_taps_first(config.receptive_field_px, config.ar_blocks)
+    if config.blocks == "authors":
+        return [Taps(KERNEL - 1, 1)] + [Taps(KERNEL, dilation) for dilation in AUTHORS_DILATIONS]
+    return receptive_taps(config.receptive_field_px, config.ar_blocks)
 
 
 def receptive_taps(length: int, n_blocks: int) -> list[Taps]:
@@ -118,12 +131,11 @@ class ARDecoder(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         n_channels, n_out = config.n_channels, config.n_channels * config.ar_features
-        length = 0 if config.noise_axis == "none" else config.receptive_field_px
-        n_maps = config.ar_code_maps if length > 0 else 0
-        taps = receptive_taps(length, config.ar_blocks) if n_maps == 0 else all_taps_first(length, config.ar_blocks)
+        taps = taps_of(config)
+        n_maps = config.ar_code_maps if taps[0].n > 0 else 0
         self.beside = BesideCode(config.n_code, n_channels, n_maps) if n_maps > 0 else PixelsAlone()
         n_in = n_channels * (1 + n_maps)
-        first = CausalConv(n_in, n_out, taps[0], 1, n_channels) if length > 0 else NoPast()
+        first = CausalConv(n_in, n_out, taps[0], 1, n_channels) if taps[0].n > 0 else NoPast()
         self.first = Block(first, config.n_code, n_out, n_channels)
         self.blocks = nn.ModuleList(
             Block(CausalConv(n_out, n_out, t, 0, n_channels), config.n_code, n_out, n_channels) for t in taps[1:]

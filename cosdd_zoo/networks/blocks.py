@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cosdd_zoo.config import NetworkConfig
+
 CONVS: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
@@ -60,10 +62,10 @@ class Gate(nn.Module):
 class MergeBlock(nn.Module):
     """residual(conv1x1([a, b])): two maps of [B, F, *] joined into one."""
 
-    def __init__(self, n_dims: int, n_features: int, gated: bool) -> None:
+    def __init__(self, join: nn.Module, residual: nn.Module) -> None:
         super().__init__()
-        self.join = conv(n_dims, 2 * n_features, n_features, kernel=1)
-        self.residual = ResidualBlock(n_dims, n_features, gated)
+        self.join = join
+        self.residual = residual
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         return self.residual(self.join(torch.cat([a, b], dim=1)))
@@ -81,11 +83,6 @@ class KeepFirst(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         return a
-
-
-def merge(n_dims: int, n_features: int, gated: bool, with_block: bool) -> nn.Module:
-    """Two maps into one, by a learned block or by their sum."""
-    return MergeBlock(n_dims, n_features, gated) if with_block else MergeSum()
 
 
 class ToPixels(nn.Module):
@@ -131,3 +128,32 @@ class Upsample(nn.Module):
             repeated += [n, factor]
             joined += [n * factor]
         return x.reshape(apart).expand(repeated).reshape(joined)
+
+
+class Blocks:
+    """The layers of one config's networks, asked for by their role, so that another family can stand in."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        self.n_dims, self.n_features = config.n_dims, config.n_features
+        self.gated, self.merge_blocks = config.gated, config.merge_blocks
+
+    def activation(self) -> nn.Module:
+        return nn.SiLU()
+
+    def conv(self, n_in: int, n_out: int, kernel: int = 3, stride: tuple[int, ...] | int = 1) -> nn.Module:
+        """[B, n_in, *] -> [B, n_out, * / stride]."""
+        return conv(self.n_dims, n_in, n_out, kernel, stride)
+
+    def residual(self, gated: bool) -> nn.Module:
+        """[B, F, *] -> [B, F, *]."""
+        return ResidualBlock(self.n_dims, self.n_features, gated)
+
+    def merge(self) -> nn.Module:
+        """Two maps [B, F, *] into one, by a learned block or by their sum."""
+        if not self.merge_blocks:
+            return MergeSum()
+        return MergeBlock(self.conv(2 * self.n_features, self.n_features, kernel=1), self.residual(self.gated))
+
+    def up(self, stride: tuple[int, ...]) -> nn.Module:
+        """[B, F, *] -> [B, F, * x stride]."""
+        return Upsample(stride) if max(stride) > 1 else nn.Identity()

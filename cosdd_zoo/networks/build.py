@@ -169,6 +169,8 @@ def receptive_radius(config: NetworkConfig) -> tuple[int, ...]:
     the coarsest level, up again, through the signal decoder. Beyond it a cut edge changes nothing at all.
     """
     in_block = 2
+    # pixels of the finer map from a pixel to the furthest that it is upsampled from: repeated 1, interpolated 2
+    up_reach = 2 if config.blocks == "authors" else 1
     merged = in_block if config.merge_blocks else 0
     strides = config.cumulative_strides()
     halvings = config.level_strides()
@@ -181,7 +183,7 @@ def receptive_radius(config: NetworkConfig) -> tuple[int, ...]:
             at, is_top = cumulative[axis], level + 1 == config.n_levels
             down = before * (max(halving) > 1) + in_block * at
             up = at * (2 + (0 if is_top else 2 * merged)) + (in_block * before if level > 0 else 0)
-            total += down + up + (at - before)  # nearest upsampling: a pixel takes its value from up to one stride away
+            total += down + up + up_reach * (at - before)
             before = at
         radius.append(total)
     return tuple(radius)

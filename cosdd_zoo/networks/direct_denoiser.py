@@ -10,7 +10,8 @@ Letters: B batch, C channels, F features, * spatial axes, *_l the same at level 
 from torch import Tensor, nn
 
 from cosdd_zoo.config import NetworkConfig
-from cosdd_zoo.networks.blocks import KeepFirst, ResidualBlock, ToPixels, Upsample, conv, merge
+from cosdd_zoo.networks.blocks import KeepFirst, ToPixels
+from cosdd_zoo.networks.families import blocks_of
 from cosdd_zoo.networks.ladder_vae import BottomUp
 
 
@@ -19,11 +20,11 @@ class UpLevel(nn.Module):
 
     def __init__(self, config: NetworkConfig, stride: tuple[int, ...], is_top: bool, ends_here: bool) -> None:
         super().__init__()
-        d, n, gated = config.n_dims, config.n_features, config.gated
-        self.merge = KeepFirst() if is_top else merge(d, n, gated, config.merge_blocks)
-        self.skip = KeepFirst() if is_top or not config.merge_blocks else merge(d, n, gated, True)
-        self.up = Upsample(stride) if max(stride) > 1 and not ends_here else nn.Identity()
-        self.residual = nn.Identity() if ends_here else ResidualBlock(d, n, gated)
+        blocks = blocks_of(config)
+        self.merge = KeepFirst() if is_top else blocks.merge()
+        self.skip = KeepFirst() if is_top or not config.merge_blocks else blocks.merge()
+        self.up = nn.Identity() if ends_here else blocks.up(stride)
+        self.residual = nn.Identity() if ends_here else blocks.residual(config.gated)
 
     def forward(self, above: Tensor, bottom_up: Tensor) -> Tensor:
         return self.residual(self.up(self.skip(self.merge(bottom_up, above), above)))
@@ -46,10 +47,11 @@ class DirectDenoiser(nn.Module):
 
     @staticmethod
     def _out(config: NetworkConfig, stride: tuple[int, ...]) -> nn.Module:
+        blocks = blocks_of(config)
         if config.full_resolution_blocks:
-            return conv(config.n_dims, config.n_features, config.n_channels)
+            return blocks.conv(config.n_features, config.n_channels)
         to_pixels = ToPixels(config.n_features, config.n_code, stride)
-        return nn.Sequential(to_pixels, nn.SiLU(), conv(config.n_dims, config.n_code, config.n_channels))
+        return nn.Sequential(to_pixels, blocks.activation(), blocks.conv(config.n_code, config.n_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         maps = self.bottom_up(x)

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cosdd_zoo.config import NetworkConfig
-from cosdd_zoo.networks.blocks import ResidualBlock, ToPixels, Upsample, conv, merge, zero
+from cosdd_zoo.networks.blocks import ToPixels, zero
+from cosdd_zoo.networks.families import blocks_of
 from cosdd_zoo.networks.latent_noise import latent_noise
 from cosdd_zoo.networks.likelihood import gaussian, kl_divergence
 
@@ -34,20 +34,21 @@ class Level(NamedTuple):
 
 
 class Stem(nn.Module):
-    """conv5x5, SiLU and one ungated residual block: [B, C, *] -> [B, F, *].
+    """conv5x5, activation and one ungated residual block: [B, C, *] -> [B, F, *].
 
     Without blocks at full resolution, the convolution takes the first level's stride and the block is left out.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        d, n, whole = config.n_dims, config.n_features, config.full_resolution_blocks
-        stride = (1,) * d if whole else config.level_strides()[0]
-        self.conv = conv(d, config.n_channels, n, kernel=5, stride=stride)
-        self.residual = ResidualBlock(d, n, gated=False) if whole else nn.Identity()
+        blocks, whole = blocks_of(config), config.full_resolution_blocks
+        stride = (1,) * config.n_dims if whole else config.level_strides()[0]
+        self.conv = blocks.conv(config.n_channels, config.n_features, kernel=5, stride=stride)
+        self.activation = blocks.activation()
+        self.residual = blocks.residual(gated=False) if whole else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.residual(F.silu(self.conv(x)))
+        return self.residual(self.activation(self.conv(x)))
 
 
 class BottomUp(nn.Module):
@@ -63,10 +64,11 @@ class BottomUp(nn.Module):
 
     @staticmethod
     def _level(config: NetworkConfig, stride: tuple[int, ...]) -> nn.Module:
-        residual = ResidualBlock(config.n_dims, config.n_features, config.gated)
+        blocks = blocks_of(config)
+        residual = blocks.residual(config.gated)
         if max(stride) == 1:
             return residual
-        return nn.Sequential(conv(config.n_dims, config.n_features, config.n_features, stride=stride), residual)
+        return nn.Sequential(blocks.conv(config.n_features, config.n_features, stride=stride), residual)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         d = self.stem(x)
@@ -82,21 +84,22 @@ class TopDownLevel(nn.Module):
 
     def __init__(self, config: NetworkConfig, stride: tuple[int, ...], ends_here: bool) -> None:
         super().__init__()
-        d, n, z = config.n_dims, config.n_features, config.n_latents
-        self.merge = merge(d, n, config.gated, config.merge_blocks)
-        self.posterior = zero(conv(d, n, 2 * z))
-        self.prior = zero(conv(d, n, 2 * z))
-        self.from_latents = conv(d, z, n)
-        self.skip = merge(d, n, config.gated, config.merge_blocks)
-        self.up = Upsample(stride) if max(stride) > 1 and not ends_here else nn.Identity()
-        self.residual = nn.Identity() if ends_here else ResidualBlock(d, n, config.gated)
+        blocks, n, z = blocks_of(config), config.n_features, config.n_latents
+        self.merge = blocks.merge()
+        self.posterior = zero(blocks.conv(n, 2 * z))
+        self.prior = zero(blocks.conv(n, 2 * z))
+        self.from_latents = blocks.conv(z, n)
+        self.skip = blocks.merge()
+        self.up = nn.Identity() if ends_here else blocks.up(stride)
+        self.residual = nn.Identity() if ends_here else blocks.residual(config.gated)
+        self.min_std = config.min_std
 
     def forward(self, above: Tensor, bottom_up: Tensor, eps: Tensor, with_kl: bool) -> Level:
-        q = gaussian(self.posterior(self.merge(bottom_up, above)))
+        q = gaussian(self.posterior(self.merge(bottom_up, above)), self.min_std)
         z = q.mean + q.std * eps
         kl = torch.zeros([], device=z.device)
         if with_kl:
-            kl = kl_divergence(q, gaussian(self.prior(above))).sum() / z.size(0)
+            kl = kl_divergence(q, gaussian(self.prior(above), self.min_std)).sum() / z.size(0)
         path = self.skip(self.from_latents(z.to(above.dtype)), above)
         return Level(self.residual(self.up(path)), kl)
 
@@ -106,19 +109,20 @@ class TopLevel(nn.Module):
 
     def __init__(self, config: NetworkConfig, stride: tuple[int, ...], ends_here: bool) -> None:
         super().__init__()
-        d, n, z = config.n_dims, config.n_features, config.n_latents
-        self.posterior = zero(conv(d, n, 2 * z))
-        self.prior = nn.Parameter(torch.zeros([1, 2 * z] + [1] * d))
-        self.from_latents = conv(d, z, n)
-        self.up = Upsample(stride) if max(stride) > 1 and not ends_here else nn.Identity()
-        self.residual = nn.Identity() if ends_here else ResidualBlock(d, n, config.gated)
+        blocks, n, z = blocks_of(config), config.n_features, config.n_latents
+        self.posterior = zero(blocks.conv(n, 2 * z))
+        self.prior = nn.Parameter(torch.zeros([1, 2 * z] + [1] * config.n_dims))
+        self.from_latents = blocks.conv(z, n)
+        self.up = nn.Identity() if ends_here else blocks.up(stride)
+        self.residual = nn.Identity() if ends_here else blocks.residual(config.gated)
+        self.min_std = config.min_std
 
     def forward(self, bottom_up: Tensor, eps: Tensor, with_kl: bool) -> Level:
-        q = gaussian(self.posterior(bottom_up))
+        q = gaussian(self.posterior(bottom_up), self.min_std)
         z = q.mean + q.std * eps
         kl = torch.zeros([], device=z.device)
         if with_kl:
-            kl = kl_divergence(q, gaussian(self.prior)).sum() / z.size(0)
+            kl = kl_divergence(q, gaussian(self.prior, self.min_std)).sum() / z.size(0)
         return Level(self.residual(self.up(self.from_latents(z.to(bottom_up.dtype)))), kl)
 
 

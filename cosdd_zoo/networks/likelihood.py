@@ -29,15 +29,14 @@ class Mixture(NamedTuple):
     std: Tensor  # [B, C, K, *]
 
 
-def gaussian(parameters: Tensor) -> Gaussian:
+def gaussian(parameters: Tensor, min_std: float) -> Gaussian:
     """The diagonal Gaussian that a network's [B, 2Z, *] stand for: means, then stds before their softplus.
 
-    The floor of 1e-3 is far below what a useful posterior needs (the prior's std is about 1) and far above where
-    1 / std^2 overflows.
+    min_std: far below what a useful posterior needs (the prior's std is about 1), far above where 1 / std^2 overflows.
     """
     mean, raw = parameters.float().chunk(2, dim=1)
     # softplus(0.5413) = 1: an untrained posterior and prior are both N(0, 1) and their KL is zero
-    return Gaussian(mean, F.softplus(raw + 0.5413) + 1e-3)
+    return Gaussian(mean, F.softplus(raw + 0.5413) + min_std)
 
 
 def kl_divergence(q: Gaussian, p: Gaussian) -> Tensor:

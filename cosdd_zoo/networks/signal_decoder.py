@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cosdd_zoo.config import NetworkConfig
-from cosdd_zoo.networks.blocks import conv
+from cosdd_zoo.networks.families import blocks_of
 
 
 class SignalDecoder(nn.Module):
@@ -18,9 +18,9 @@ class SignalDecoder(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        d, n = config.n_dims, config.n_code
-        self.hidden = nn.ModuleList(conv(d, n, n) for _ in range(config.signal_layers - 1))
-        self.out = conv(d, n, config.n_channels)
+        blocks, n = blocks_of(config), config.n_code
+        self.hidden = nn.ModuleList(blocks.conv(n, n) for _ in range(config.signal_layers - 1))
+        self.out = blocks.conv(n, config.n_channels)
 
     def forward(self, code: Tensor) -> Tensor:
         h = code

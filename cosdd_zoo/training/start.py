@@ -80,6 +80,7 @@ def _refuse_without_source(config: RunConfig) -> None:
     for name, given, default in (
         ("train_only", training.train_only, "all"),
         ("statistics_from", training.statistics_from, "images"),
+        ("blocks", config.network.blocks, "ours"),
     ):
         if given != default:
             raise ConfigError(

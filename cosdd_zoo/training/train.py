@@ -31,7 +31,7 @@ from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import ImageFile, open_image
 from cosdd_zoo.data.statistics import Statistics, statistics
 from cosdd_zoo.devices import found_device, keep_freed_memory
-from cosdd_zoo.errors import ConfigError, ImageError, OutputError
+from cosdd_zoo.errors import CheckpointError, ConfigError, ImageError, OutputError
 from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.training import processes
 from cosdd_zoo.training.module import CosddModule
@@ -131,6 +131,11 @@ def resume(output: str | Path, images: Any = None, *, quiet: bool = False, **set
     """
     folder = RunFolder(Path(output))
     before = folder.read_config()
+    if not folder.state.is_file():
+        raise CheckpointError(
+            f"{folder.path} holds no state.safetensors to go on from: it was imported, or stopped before it was saved. "
+            f"Start a new run, from its model with --init-from."
+        )
     config = resolve(None, before.model_dump(), settings)
     refuse_other_start(before, config)
     sources = images if images is not None else list(config.data.images)
