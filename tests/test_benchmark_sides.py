@@ -52,6 +52,9 @@ def test_noise_is_estimated_from_noisy_images_alone(sides: Any) -> None:
     c = level.correlation(f, is_white=False)
     assert c[0] == pytest.approx(1.0, abs=0.15)
     assert c[1:4] / c[0] == pytest.approx([0.5, 0.0, 0.0], abs=0.05)
+    assert level.reach_px(c) == 1
+    line = level.variance_line(x)
+    assert line.at(np.array([50.0, 300.0])) == pytest.approx([210.0, 960.0], rel=0.15)
     expected = 1.0 + np.cos(2.0 * np.pi * np.fft.fftfreq(64))
     assert level.power_spectrum(c, (32, 64))[0] / (32 * 64 * c[0]) == pytest.approx(expected, abs=0.15)
 

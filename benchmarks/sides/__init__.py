@@ -29,6 +29,8 @@ SIDES = {
     "n2v": Side("careamics_unet", "n2v"),
     "n2v2": Side("careamics_unet", "n2v2"),
     "structn2v": Side("careamics_unet", "structn2v"),
+    "hdn": Side("careamics_hdn", "hdn"),
+    "hdn36": Side("careamics_hdn", "hdn36"),
     "n2n": Side("careamics_unet", "n2n", ("pairs",)),
     "care": Side("careamics_unet", "care", ("pairs",)),
     "authors": Side("authors_cosdd", "as_published", ("authors_code",)),

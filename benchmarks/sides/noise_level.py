@@ -1,4 +1,4 @@
-r"""Signal-dependent, row-correlated noise, estimated from noisy images alone: what BM3D must be told.
+r"""Signal-dependent, row-correlated noise, estimated from noisy images alone, for BM3D, HDN and structN2V.
 
     r(y)     = (x(y-1) - 2 x(y) + x(y+1)) / sqrt(6)
                across the lines: a steady slope of the signal cancels, and the noise, independent between lines, keeps
@@ -16,7 +16,6 @@ Patch sizes, shares and weights are those that served BM3D best, judged with the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +33,19 @@ MIN_PATCHES = 4  # a step with fewer says nothing
 LOW_QUANTILE = 0.25  # of a step's variances: structure can only raise them
 FLAT_SHARE = 0.25  # of a step's patches
 WEIGHT_FLOOR = 0.05
+SMALL_SHARE = 0.02  # about what the estimate of c errs by on a few frames
 GRID = 4096
+
+
+class VarianceLine(NamedTuple):
+    """v(m) = max(gain m + offset, floor)"""
+
+    gain: float  # >= 0
+    offset: float
+    floor: float
+
+    def at(self, m: Floats) -> Floats:
+        return np.maximum(self.gain * m + self.offset, self.floor)
 
 
 class Stabiliser(NamedTuple):
@@ -53,6 +64,16 @@ class Stabiliser(NamedTuple):
 
 def stabiliser(x: Floats) -> Stabiliser:
     """Fitted to a stack [S, Y, X]. Raises SkippedError where there is no noise."""
+    m = np.linspace(x.min(), x.max(), GRID)
+    variance = variance_line(x).at(m)
+    std = np.sqrt(variance)
+    f = np.concatenate([[0.0], np.cumsum(0.5 * (1.0 / std[1:] + 1.0 / std[:-1]) * np.diff(m))])
+    mean_f = f - 0.25 * np.gradient(variance, m) / std
+    return Stabiliser(m, f, np.maximum.accumulate(mean_f + 1e-9 * np.arange(GRID)))
+
+
+def variance_line(x: Floats) -> VarianceLine:
+    """v(m) of a stack [S, Y, X]. Raises SkippedError where there is no noise."""
     means = patches(x[:, 1:-1], VARIANCE_PATCH_PX).mean((1, 2))
     variances = (patches(across(x), VARIANCE_PATCH_PX) ** 2).mean((1, 2))
     root = np.sqrt(means - means.min())
@@ -60,24 +81,17 @@ def stabiliser(x: Floats) -> Stabiliser:
     if not steps:
         raise SkippedError("no noise was found to estimate")
     means = np.array([means[s].mean() for s in steps])
-    v = variance_line(means, np.array([np.quantile(variances[s], LOW_QUANTILE) for s in steps]))
-    m = np.linspace(x.min(), x.max(), GRID)
-    variance = v(m)
-    std = np.sqrt(variance)
-    f = np.concatenate([[0.0], np.cumsum(0.5 * (1.0 / std[1:] + 1.0 / std[:-1]) * np.diff(m))])
-    mean_f = f - 0.25 * np.gradient(variance, m) / std
-    return Stabiliser(m, f, np.maximum.accumulate(mean_f + 1e-9 * np.arange(GRID)))
+    return fitted(means, np.array([np.quantile(variances[s], LOW_QUANTILE) for s in steps]))
 
 
-def variance_line(means: Floats, variances: Floats) -> Callable[[Floats], Floats]:
-    """v(m), by least squares: of relative errors, but the darkest steps weigh no more than the brighter ones."""
+def fitted(means: Floats, variances: Floats) -> VarianceLine:
+    """By least squares: of relative errors, but the darkest steps weigh no more than the brighter ones."""
     weights = 1.0 / np.maximum(variances, WEIGHT_FLOOR * variances.max())
     design = np.stack([means, np.ones_like(means)], axis=1) * weights[:, None]
     gain, offset = np.linalg.lstsq(design, variances * weights, rcond=None)[0]
     if gain <= 0.0:
         gain, offset = 0.0, np.median(variances)
-    floor = 0.5 * variances.min()
-    return lambda m: np.maximum(gain * m + offset, floor)
+    return VarianceLine(float(gain), float(offset), float(0.5 * variances.min()))
 
 
 def correlation(f: Floats, is_white: bool) -> Floats:
@@ -94,6 +108,12 @@ def correlation(f: Floats, is_white: bool) -> Floats:
         [np.mean([(residuals[s][..., : length - h] * residuals[s][..., h:]).mean() for s in flat]) for h in lags]
     )
     return c * np.cos(0.5 * np.pi * np.arange(len(c)) / len(c)) ** 2
+
+
+def reach_px(c: Floats) -> int:
+    """How far the noise of a pixel tells of its neighbours': the lag before |c| falls below two hundredths of c(0)."""
+    small = np.abs(c[1:]) < SMALL_SHARE * c[0]
+    return int(np.argmax(small)) if small.any() else len(c) - 1
 
 
 def power_spectrum(c: Floats, shape: tuple[int, int]) -> Floats:
