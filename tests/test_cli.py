@@ -3,7 +3,6 @@
 import errno
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -211,15 +210,13 @@ def test_info_names_versions_devices_and_presets(cli: Cli) -> None:
     assert all(f"preset {name}: " in out for name in ("tiny", "small", "base", "large"))
 
 
-def test_the_help_is_there_at_once_and_without_torch() -> None:
+def test_the_help_loads_none_of_the_heavy_libraries() -> None:
     code = (
         "import sys\nfrom cosdd_zoo.cli import main\nsys.argv = ['cosdd-zoo', '--help']\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "print('HEAVY', sorted({'torch', 'lightning', 'numpy', 'tifffile', 'bioimageio'} & set(sys.modules)))"
     )
-    start = time.monotonic()
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert time.monotonic() - start < 3  # half a second on a machine with nothing else to do
     assert "HEAVY []" in found
     assert all(name in found for name in ("train", "denoise", "distill", "export", "check", "simulate", "demo", "info"))
 
