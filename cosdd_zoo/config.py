@@ -175,8 +175,8 @@ class TrainingConfig(Settings):
     """Share of crops drawn by local brightness instead of evenly: most of a micrograph is background."""
     flip: bool = True
     """Mirror half of the crops along the axes that the noise is not correlated along."""
-    learning_rate: float = Field(2e-3, gt=0)
-    """Learning rate of Adamax after the warm-up."""
+    learning_rate: float = Field(1e-2, gt=0)
+    """Learning rate after the warm-up, of Muon for the kernels and of Adamax for all else."""
     warmup_steps: int = Field(50, ge=0)
     """Steps over which the learning rate rises from zero."""
     kl_warmup_steps: int = Field(200, ge=0)

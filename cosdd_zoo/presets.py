@@ -17,7 +17,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "ar_blocks": 2,
             "ar_code_maps": 3,
         },
-        "training": {"learning_rate": 1e-2},
     },
     "small": {
         "network": {},

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from cosdd_zoo.networks.ar_decoder import ARDecoder, Block, CausalConv, from_lines, to_lines
+from cosdd_zoo.networks.ar_decoder import ARDecoder, Block, CausalConv
 from cosdd_zoo.networks.build import Cosdd, crop_like
 from cosdd_zoo.networks.likelihood import Mixture, mixture
 
@@ -80,14 +80,20 @@ def sample_lines(decoder: ARDecoder, code: Tensor, random: Draws) -> Tensor:
     """v ~ p(v | code), what the VAE would see: code [B, F, *'] -> [B, C, *'], float32."""
     if not isinstance(decoder.first.causal, CausalConv):  # noise axis "none": no pixel waits for another
         return _choose(decoder(torch.zeros_like(random.u), code), random.u, random.eps)
-    code_lines, u, eps = to_lines(code), to_lines(random.u), to_lines(random.eps)
+    code_lines, u, eps = one_by_one(code), one_by_one(random.u), one_by_one(random.eps)
     place = _Place(decoder, len(u))
     v = torch.zeros_like(u)
     for i in range(u.size(-1)):
         here = slice(i, i + 1)
         v[..., here] = _choose(place.mixture(code_lines[..., i]), u[..., here], eps[..., here])
         place.advance(v[..., here], code_lines[..., here])
-    return from_lines(v, list(random.u.shape))
+    shape = list(random.u.shape)
+    return v.reshape([shape[0]] + shape[2:-1] + [shape[1], shape[-1]]).movedim(-2, 1)
+
+
+def one_by_one(x: Tensor) -> Tensor:
+    """[B, F, *'] -> [N, F, X]: the lines of all images."""
+    return x.movedim(1, -2).reshape(-1, x.size(1), x.size(-1))
 
 
 class _Place:
@@ -118,8 +124,9 @@ class _Place:
 
     def advance(self, v: Tensor, code: Tensor) -> None:
         """On to the next pixel, of which this one, v [N, C, 1] and code [N, F, 1], is then the past."""
-        beside = self.decoder.beside(v, code)
-        self.pasts[0].keep(beside.view(len(v), v.size(1), -1).transpose(0, 1))
+        # [N, ., 1] -> [1, ., N, 1]: an image whose lines have one pixel
+        beside = self.decoder.beside(v.transpose(0, 1).unsqueeze(0), code.transpose(0, 1).unsqueeze(0))
+        self.pasts[0].keep(beside.reshape(v.size(1), -1, len(v)).transpose(1, 2))
 
     def _after(self, b: int, share: Tensor) -> Tensor:
         return self.outs[b].of(torch.relu(self.pasts[b].seen(share)))

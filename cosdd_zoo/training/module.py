@@ -22,6 +22,7 @@ import torch
 from lightning.pytorch.strategies import ParallelStrategy
 from torch import Generator, Size, Tensor
 from torch.nn import Module
+from torch.optim import Adamax, Optimizer
 
 from cosdd_zoo.checkpoint import Checkpoint, read_tensors, write_tensors
 from cosdd_zoo.config import RunConfig
@@ -29,6 +30,7 @@ from cosdd_zoo.data.statistics import Statistics
 from cosdd_zoo.errors import CheckpointError, TrainingError
 from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.training import processes
+from cosdd_zoo.training.muon import Muon, is_kernel
 from cosdd_zoo.training.objective import Detector, Losses, distillation, losses
 
 EXPLODED = 20.0
@@ -77,7 +79,7 @@ class CosddModule(lightning.LightningModule):
         self.register_buffer("validation", validation, persistent=False)
         self.progress = Progress()
         self.latest: Losses | None = None
-        self._optimizer_state: dict[int, dict[str, Tensor]] = {}
+        self._optimizer_state: list[dict[int, dict[str, Tensor]]] = []
         self._began = time.monotonic()
 
     def start_from(self, source: Cosdd) -> None:
@@ -88,21 +90,28 @@ class CosddModule(lightning.LightningModule):
                 part.load_state_dict(parts[name].state_dict())
         self.averaged.load_state_dict(self.model.state_dict())
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> list[Optimizer]:
         learning = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adamax(learning, lr=self.config.training.learning_rate)
-        if self._optimizer_state:
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": self._optimizer_state})
-        return optimizer
+        kernels, others = ([p for p in learning if is_kernel(p) == those] for those in (True, False))
+        # training_step sets the rates; groups, since one of them may be empty
+        optimizers = [Muon([{"params": kernels}], lr=1.0), Adamax([{"params": others}], lr=1.0)]
+        for optimizer, state in zip(optimizers, self._optimizer_state, strict=False):
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        return optimizers
+
+    @property
+    def _optimizers(self) -> list[Optimizer]:
+        found = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(found, list)
+        return found
 
     def on_train_start(self) -> None:
         self._began = time.monotonic() - self.progress.seconds
 
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
         """One optimiser step: this device's share [accumulate * batch_size, C, *], in passes of batch_size."""
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, torch.optim.Optimizer)
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=True)
         settings = self.config.training
         first = self.progress.step * settings.crops_per_step + processes.rank() * settings.crops_per_device
         mean = torch.zeros(3 + self.config.network.n_levels, device=self.device)
@@ -117,9 +126,10 @@ class CosddModule(lightning.LightningModule):
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm))
         norm, seconds = processes.largest([norm, time.monotonic() - self._began], self.device)
         if self._is_sound(norm):
-            for group in optimizer.param_groups:
-                group["lr"] = self.config.training.learning_rate * self.rate_factor()
-            optimizer.step()
+            for optimizer in self._optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = self.config.training.learning_rate * self.rate_factor()
+                optimizer.step()
             self._average()
         self._count(norm, seconds)
 
@@ -227,11 +237,10 @@ class CosddModule(lightning.LightningModule):
 
     def save_state(self, path: Path) -> None:
         """Everything that the next step depends on. Raises OutputError when it cannot be written."""
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, torch.optim.Optimizer)
         tensors = dict(_named("model", self.model.state_dict())) | dict(_named("averaged", self.averaged.state_dict()))
-        for index, state in optimizer.state_dict()["state"].items():
-            tensors |= dict(_named(f"optimizer.{index}", state))
+        for k, optimizer in enumerate(self._optimizers):
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= dict(_named(f"optimizer.{k}.{index}", state))
         write_tensors(path, tensors, {"progress": json.dumps(self.progress._asdict())})
 
     def load_state(self, path: Path) -> None:
@@ -240,8 +249,9 @@ class CosddModule(lightning.LightningModule):
         try:
             self.model.load_state_dict(_under("model", tensors))
             self.averaged.load_state_dict(_under("averaged", tensors))
-            indices = {int(name.split(".")[1]) for name in tensors if name.startswith("optimizer.")}
-            self._optimizer_state = {i: _under(f"optimizer.{i}", tensors) for i in indices}
+            places = {tuple(map(int, name.split(".")[1:3])) for name in tensors if name.startswith("optimizer.")}
+            states = ({i: _under(f"optimizer.{k}.{i}", tensors) for j, i in places if j == k} for k in range(2))
+            self._optimizer_state = list(states)
             self.progress = Progress(**json.loads(metadata["progress"]))
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
