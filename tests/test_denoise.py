@@ -110,7 +110,7 @@ def test_the_progress_adds_up_to_one(denoiser: Denoiser) -> None:
     shares: list[float] = []
     denoiser.denoise(scene(2, 40, 90), 3, axes="SYX", tile_px=32, advance=shares.append)
     assert sum(shares) == pytest.approx(1)
-    assert len(shares) == 2 * 2 * 3 * 3
+    assert len(shares) == 2 * 2 * 3 * 2  # of three samples, a pair and one
 
 
 def test_a_data_array_comes_back_as_one(denoiser: Denoiser) -> None:

@@ -1,5 +1,7 @@
 """The latents' noise is normal and independent, and belongs to a place in the image."""
 
+import itertools
+
 import pytest
 import torch
 from models import few_features, grey, model
@@ -41,7 +43,9 @@ def test_neighbours_are_independent() -> None:
 
 def test_channels_levels_samples_and_seeds_are_independent() -> None:
     x = noise()
-    assert abs(correlation(x[0], x[1])) < 5 / (N / 4) ** 0.5
+    for a, b in itertools.combinations(x, 2):
+        assert abs(correlation(a, b)) < 5 / (N / 4) ** 0.5
+        assert abs(correlation(a**2, b**2)) < 5 / (N / 4) ** 0.5
     others = [noise(seed=1), noise(sample=2), noise(sample=3), noise(level=1), noise(seed=1, sample=2)]
     others += [noise(seed=2, sample=0), noise(seed=0, sample=4), noise(seed=0, level=2)]
     assert all(abs(correlation(x, y)) < 5 / N**0.5 for y in others)
@@ -56,6 +60,12 @@ def test_a_place_has_the_same_noise_in_a_tile_as_in_the_whole() -> None:
     whole = noise()
     tile = latent_noise(torch.zeros(1), 0, 0, 0, [4, 50, 60], [100, 7])[0]
     assert torch.equal(tile.double(), whole[:, 100:150, 7:67])
+
+
+def test_an_odd_number_of_channels_is_the_first_of_one_more() -> None:
+    three, four = (latent_noise(torch.zeros(1), 0, 0, 0, [n, 8, 8], [0, 0])[0] for n in (3, 4))
+    assert three.shape == (3, 8, 8)
+    assert torch.equal(three, four[:3])
 
 
 def test_places_far_away_are_as_normal() -> None:

@@ -251,9 +251,9 @@ class Denoiser:
             advance(1.0)
             return Moments(mean, torch.zeros_like(mean))
         moments = Moments(torch.zeros_like(x), torch.zeros_like(x))
-        for k in range(n_samples):
-            moments = Moments(*self.engine.update(moments, x, maps, seed, k, origin))
-            advance(1.0 / n_samples)
+        for first in range(0, n_samples, 2):
+            moments = Moments(*self.engine.update(moments, x, maps, seed, first, n_samples, origin))
+            advance(min(2, n_samples - first) / n_samples)
         return moments
 
     def _items(self, image: ImageFile) -> int:

@@ -107,12 +107,18 @@ class Cosdd(nn.Module):
         maps: of bottom_up(x). origin: absolute coordinate of x's first pixel along the spatial axes *, in px,
         divisible by the stride: the same pixel then gets the same sample in a tile as in the whole image.
         """
+        return self.decoded(x, maps, self.noise(maps, seed, sample, origin))
+
+    def noise(self, maps: list[Tensor], seed: int, sample: int, origin: list[int]) -> list[Tensor]:
+        """The latents' noise of one sample, for each of the maps. origin: as for `sample`."""
         last = len(origin) - 1
         swapped = list(origin)
         swapped[self.noise_dim - 2], swapped[last] = origin[last], origin[self.noise_dim - 2]
-        eps = self.encoder.noise(maps, seed, sample, swapped)
-        code = self.encoder.top_down(maps, eps, False).code
-        return self.to_image(self.signal_decoder(code), x)
+        return self.encoder.noise(maps, seed, sample, swapped)
+
+    def decoded(self, x: Tensor, maps: list[Tensor], eps: list[Tensor]) -> Tensor:
+        """The signal that noise of the latents stands for: [B, C, *] of x's size, float32, grey values."""
+        return self.to_image(self.signal_decoder(self.encoder.top_down(maps, eps, False).code), x)
 
     def posterior(self, x: Tensor, n_samples: int, seed: int, origin: list[int]) -> Posterior:
         """Mean and standard deviation of the first n_samples posterior samples of raw x [B, C, *] float32; one
@@ -124,16 +130,25 @@ class Cosdd(nn.Module):
         if n_samples == 0:
             return Posterior(self.sample(x, maps, seed, -1, origin), torch.zeros_like(x))
         moments = Moments(torch.zeros_like(x), torch.zeros_like(x))
-        for k in range(n_samples):
-            moments = self.update(moments, x, maps, seed, k, origin)
+        for first in range(0, n_samples, 2):
+            moments = self.update(moments, x, maps, seed, first, n_samples, origin)
         return Posterior(moments.mean, torch.sqrt(moments.squares / max(n_samples - 1, 1)))
 
-    def update(self, m: Moments, x: Tensor, maps: list[Tensor], seed: int, sample: int, origin: list[int]) -> Moments:
-        """The moments of samples 0 .. sample from those of the samples before."""
-        s = self.sample(x, maps, seed, sample, origin)
-        step = s - m.mean
-        mean = m.mean + step / (sample + 1)
-        return Moments(mean, m.squares + step * (s - mean))
+    def update(
+        self, m: Moments, x: Tensor, maps: list[Tensor], seed: int, first: int, n_samples: int, origin: list[int]
+    ) -> Moments:
+        """The moments of samples 0 .. first + 1 (but no more than n_samples) from those before `first`, an even one.
+
+        Two are a pair, of opposite noise that is drawn once.
+        """
+        eps = self.noise(maps, seed, first, origin)
+        mean, squares = m.mean, m.squares
+        for sample in range(first, min(first + 2, n_samples)):
+            s = self.decoded(x, maps, eps if sample == first else [-e for e in eps])
+            step = s - mean
+            mean = mean + step / (sample + 1)
+            squares = squares + step * (s - mean)
+        return Moments(mean, squares)
 
     def direct(self, x: Tensor) -> Tensor:
         """The direct denoiser's prediction of raw x: [B, C, *], float32, grey values."""

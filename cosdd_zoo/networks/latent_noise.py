@@ -1,7 +1,8 @@
 r"""Standard normal noise that belongs to a place in the image, not to a generator's state.
 
-    n = hash(seed, pair, level, channel, z, y, x)                 32-bit integers, absolute coordinates
-    eps = sqrt(-2 log u_1) cos(2 pi u_2)                          Box-Muller, u = upper 24 bits of two hashes
+    n = hash(seed, pair, level, c, z, y, x)                       32-bit integers, absolute coordinates
+    eps = sqrt(-2 log u_1) cos(2 pi u_2), and sin                 Box-Muller, u = upper 24 bits of two hashes
+    cos is of latent channel c, sin of channel c + h              h half of the channels: a hash serves two
     samples 2j and 2j + 1 are an antithetic pair: eps and -eps    (their means err in opposite directions)
     sample -1 is no sample but the middle of all pairs: eps = 0
 
@@ -40,13 +41,15 @@ def latent_noise(like: Tensor, seed: int, sample: int, level: int, shape: list[i
     for key in [seed, sample // 2, level]:
         word = chain(word, start + key)
     n_axes = len(shape)
+    half = (shape[0] + 1) // 2
     for axis in range(n_axes):
-        place = torch.arange(shape[axis], dtype=torch.int64, device=like.device)
+        place = torch.arange(half if axis == 0 else shape[axis], dtype=torch.int64, device=like.device)
         if axis > 0:
             place = place + origin[axis - 1]
         word = chain(word.unsqueeze(-1), place)
     u = ((word >> 8).float() + 0.5) * (1.0 / 16777216.0)  # 24 bits: what a float32 holds exactly; never 0
-    v = (scramble(word ^ 0x5851F42D) >> 8).float() * (1.0 / 16777216.0)
-    eps = torch.sqrt(-2.0 * torch.log(u)) * torch.cos((2.0 * math.pi) * v)
-    sign = 1.0 if sample % 2 == 0 else -1.0
-    return sign * eps
+    angle = (scramble(word ^ 0x5851F42D) >> 8).float() * (2.0 * math.pi / 16777216.0)
+    radius = torch.sqrt(-2.0 * torch.log(u))
+    if sample % 2 == 1:
+        radius = -radius
+    return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1).narrow(1, 0, shape[0])
