@@ -12,12 +12,10 @@ of the package: the test is whether its text is still there.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,27 +25,13 @@ import torch
 import cosdd_zoo
 from cosdd_zoo.data.metrics import psnr
 from cosdd_zoo.data.simulate import confocal_stack
+from trials import Edit, Trial, outcome
 
 STEPS = 1000
 N_SCORED = 4
 SEEDS = range(5)
 FLOOR_DB = 31.1
 """The lowest of the seeds, 31.31, less 0.2 for other processors and libraries; three of their deviations are 0.12."""
-PACKAGE = Path(cosdd_zoo.__file__).parent
-
-
-class Edit(NamedTuple):
-    """All places of `old` in a file of the package become `new`."""
-
-    file: str
-    old: str
-    new: str
-
-
-class Trial(NamedTuple):
-    name: str
-    settings: Mapping[str, Any] = {}
-    edits: tuple[Edit, ...] = ()
 
 
 class Found(NamedTuple):
@@ -89,7 +73,7 @@ BREAKS = [
 def main(names: list[str]) -> None:
     if names[:1] == ["--one"]:  # in the process of one trial, whose package may be a broken copy
         with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(found(Path(folder) / "run", **json.loads(names[1]))))
+            print(json.dumps(found(Path(folder) / "run", **json.loads(names[1]))._asdict()))
         return
     print("| what | KL, nats a pixel | PSNR, dB | minutes | caught |\n|---|---|---|---|---|", flush=True)
     for trial in AS_IT_IS + BREAKS:
@@ -121,26 +105,12 @@ def one_thread() -> Iterator[None]:
 
 
 def row(trial: Trial) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        broken = broken_copy(Path(folder), trial.edits)
-        command = [sys.executable, __file__, "--one", json.dumps(trial.settings)]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(broken)})
-    if done.returncode:
-        return f"| {trial.name} | | | | {done.stderr.strip().splitlines()[-1]} |"
-    result = Found(*json.loads(done.stdout))
+    try:
+        result = Found(**json.loads(outcome(__file__, trial)))
+    except subprocess.CalledProcessError as error:
+        return f"| {trial.name} | | | | {error.stderr.strip().splitlines()[-1]} |"
     caught = "yes" if result.psnr_db < FLOOR_DB else "no"
     return f"| {trial.name} | {result.kl:.4f} | {result.psnr_db:.2f} | {result.minutes:.1f} | {caught} |"
-
-
-def broken_copy(folder: Path, edits: tuple[Edit, ...]) -> Path:
-    """A folder that holds the package with the edits in it."""
-    shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
-    for edit in edits:
-        path = folder / PACKAGE.name / edit.file
-        text = path.read_text(encoding="utf-8")
-        assert edit.old in text, f"{edit.file} no longer says {edit.old!r}: break what it says now"
-        path.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
-    return folder
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     taskset -c 1 env OMP_NUM_THREADS=1 python benchmarks/speed.py --authors-code PATH [--rounds 5] [--full]
 
 PATH: a clone of krulllab/COSDD, branch main. Their step is their own training_step, ours the module's without its
-bookkeeping; both float32, the same batch, three networks and the direct denoiser, one Adamax step each. "Same
+bookkeeping; both float32, the same batch, three networks and the direct denoiser, each with its own optimiser. "Same
 structure": as many levels, features, latents, mixture components and AR blocks, with our layers in the place of theirs
 (SiLU and no BatchNorm for Mish and BatchNorm, repeated pixels for upsampling by interpolation). --full: the preset
 `small` as well. Prints a Markdown table of CPU seconds, which a busy machine changes less than the clock's: medians,
@@ -26,6 +26,7 @@ from torch import Generator, Tensor
 from cosdd_zoo.config import NetworkConfig
 from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.scaling import Scaling
+from cosdd_zoo.training.muon import Muon, is_kernel
 from cosdd_zoo.training.objective import Detector, losses
 
 
@@ -106,15 +107,17 @@ def theirs(case: Case) -> Any:
 def our_step(model: Cosdd, x: Tensor) -> Act:
     one = torch.ones(1, 1, 1, 1)
     detector = Detector(0.01 * one, torch.inf * one, torch.inf * one, "dequantised")
-    optimizer = torch.optim.Adamax(model.parameters(), lr=1e-4)
+    kernels, others = ([p for p in model.parameters() if is_kernel(p) == those] for those in (True, False))
+    optimizers = [Muon([{"params": kernels}], lr=1e-4), torch.optim.Adamax(others, lr=1e-4)]
     averaged = [p.detach().clone() for p in model.parameters()]
     noise = [Generator().manual_seed(k) for k in range(len(x))]
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         losses(model, x, detector, noise).total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(averaged, list(model.parameters()), 0.01)
 
