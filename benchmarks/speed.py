@@ -79,7 +79,7 @@ def ours(case: Case) -> Cosdd:
     return Cosdd(network, Scaling(*([v] for v in (0.0, 1.0, 0.0, 1.0, 0.0, 1.0))), True)
 
 
-def theirs(case: Case) -> Any:
+def theirs(case: Case, checkpointed: bool = False) -> Any:
     from models.get_models import get_models
     from models.hub import Hub
 
@@ -101,7 +101,7 @@ def theirs(case: Case) -> Any:
         },
         1,
     )
-    return Hub(*networks, data_mean=torch.zeros(1), data_std=torch.ones(1), checkpointed=False)
+    return Hub(*networks, data_mean=torch.zeros(1), data_std=torch.ones(1), checkpointed=checkpointed)
 
 
 def our_step(model: Cosdd, x: Tensor) -> Act:

@@ -1,5 +1,6 @@
 """The figures that the benchmarks print are those of their definitions."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -82,3 +83,14 @@ def test_the_drawn_noise_of_the_papers_figure_comes_from_a_loaded_model() -> Non
     assert drawn.noise.shape == drawn.signal.shape == noisy.shape
     assert drawn.noise.std() > 0
     assert not np.array_equal(drawn.noise[0], drawn.noise[1])
+
+
+def test_the_gpu_benchmark_needs_torch_lightning_and_numpy_alone(tmp_path: Path) -> None:
+    blocked = "import sys; sys.modules.update(dict.fromkeys(('pydantic', 'tifffile', 'xarray', 'typer')))"
+    out = tmp_path / "gpu.md"
+    argv = ["gpu.py", "--device=cpu", "--quick", "--sizes", "tiny", "--modes", "float32", f"--out={out}"]
+    run = f"import runpy; sys.argv = {argv!r}; runpy.run_path({str(BENCHMARKS / 'gpu.py')!r}, run_name='__main__')"
+    subprocess.run([sys.executable, "-c", f"{blocked}\n{run}"], check=True, cwd=tmp_path)
+    rows = [line.split(" | ") for line in out.read_text().splitlines() if line.startswith("| tiny")]
+    assert [row[:3] for row in rows] == [["| tiny", "ours", "float32"], ["| tiny, ours", rows[1][1], rows[1][2]]]
+    assert float(rows[0][3]) > 0 and float(rows[1][1]) >= 0
