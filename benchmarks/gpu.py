@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -251,7 +252,8 @@ def stand_in(authors_code: Path | None) -> None:
     pictures = {"matplotlib": ["pyplot"], "sklearn": ["linear_model"], "torchvision": []}
     for package, parts in pictures.items():
         if not importlib.util.find_spec(package):
-            sys.modules.update({name: mock.MagicMock() for name in [package, *(f"{package}.{p}" for p in parts)]})
+            for name in [package, *(f"{package}.{p}" for p in parts)]:
+                sys.modules[name] = mock.MagicMock(__spec__=ModuleSpec(name, None))  # torch looks for specs
 
 
 def unvalidated() -> ModuleType:
