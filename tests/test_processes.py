@@ -94,10 +94,14 @@ def assert_same_training(run: Path, expected: Path) -> None:
 
 
 def assert_same_losses(found: list[dict[str, str]], expected: list[dict[str, str]]) -> None:
-    """Up to the order in which float32 numbers are added."""
+    """Up to the order in which float32 numbers are added, which changes a gradient by some 1e-7 of its size.
+
+    Muon makes its smallest directions up to 3.44^5 = 485 times larger, and what rounding put there with them: that
+    shows in the losses of 0.03 and less.
+    """
     names = ("step", "nll", "kl", "signal", "direct", "learning_rate", "grad_norm", "skipped")
     numbers = [[[float(r[n]) for n in names] for r in of_run] for of_run in (found, expected)]
-    np.testing.assert_allclose(numbers[0], numbers[1], rtol=2e-5)
+    np.testing.assert_allclose(numbers[0], numbers[1], rtol=2e-5, atol=5e-6)
     assert [r["split"] for r in found] == [r["split"] for r in expected]
 
 

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from cosdd_zoo.checkpoint import Checkpoint, load_checkpoint
 from cosdd_zoo.config import SPATIAL_AXES, RunConfig, resolve
+from cosdd_zoo.data.ahead import Ahead
 from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.crops import Crops, Split, split
 from cosdd_zoo.data.finding import find_images
@@ -253,7 +254,7 @@ def _fit(
     with _quiet_lightning(), recorder.until_signalled(), suppress(SIGTERMException), processes.one_voice(trainer):
         trainer.callbacks += [recorder, ProgressBar(is_silent)]  # type: ignore[attr-defined]
         if not recorder.stopped_by:
-            trainer.fit(module, loader)
+            trainer.fit(module, Ahead(loader))
     facts = recorder.result(module)
     if not trainer.is_global_zero:
         raise SystemExit(0)  # or the rest of the script, which may denoise and write, would be done by every process
