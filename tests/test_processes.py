@@ -23,6 +23,8 @@ from cosdd_zoo.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {**QUICK, "direct": True, "max_steps": 40, "validate_every": 10, "validation_crops": 3, "accumulate": 2}
+# Muon makes the smallest directions of a gradient up to 3.44^5 = 485 times larger, and the rounding in them too
+SETTINGS |= {"learning_rate": 1e-3}
 FLAGS = [f"--{k.replace('_', '-')}={v}" for k, v in SETTINGS.items() if k not in ("downsample", "direct")]
 CLI = [sys.executable, "-m", "cosdd_zoo"]
 
@@ -94,14 +96,10 @@ def assert_same_training(run: Path, expected: Path) -> None:
 
 
 def assert_same_losses(found: list[dict[str, str]], expected: list[dict[str, str]]) -> None:
-    """Up to the order in which float32 numbers are added, which changes a gradient by some 1e-7 of its size.
-
-    Muon makes its smallest directions up to 3.44^5 = 485 times larger, and what rounding put there with them: that
-    shows in the losses of 0.03 and less.
-    """
+    """Up to the order in which float32 numbers are added."""
     names = ("step", "nll", "kl", "signal", "direct", "learning_rate", "grad_norm", "skipped")
     numbers = [[[float(r[n]) for n in names] for r in of_run] for of_run in (found, expected)]
-    np.testing.assert_allclose(numbers[0], numbers[1], rtol=2e-5, atol=5e-6)
+    np.testing.assert_allclose(numbers[0], numbers[1], rtol=2e-5)
     assert [r["split"] for r in found] == [r["split"] for r in expected]
 
 

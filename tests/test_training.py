@@ -305,7 +305,9 @@ class TestSteps:
 def test_a_collapsed_posterior_is_said() -> None:
     zero = torch.zeros([])
     assert is_collapsed(Losses(zero, torch.tensor([0.001, 0.001]), zero, zero))
-    assert not is_collapsed(Losses(zero, torch.tensor([0.001, 0.01]), zero, zero))
+    sound = Losses(zero, torch.tensor([0.001, 0.01]), zero, zero)
+    assert not is_collapsed(sound)
+    assert not is_collapsed(Losses(zero, torch.tensor([0.001, 0.001]), zero, zero), sound)  # of empty crops, and others
     facts = {"skipped_steps": 0, "collapsed": True, "validation_kl_per_level": [0.001, 0.0004]}
     (sentence,) = warnings_of(facts)
     assert "The posterior has collapsed: the latents hold 0.0014 nats a pixel, less than 0.003" in sentence

@@ -90,7 +90,7 @@ class Recorder(Callback):
             "validation_loss": module.judged(v),
             "validation_kl_per_level": [float(k) for k in v.kl],
             "validation_signal_error": float(v.signal),
-            "collapsed": is_collapsed(v),
+            "collapsed": is_collapsed(v, *([module.latest] if module.latest else [])),
             "device": str(module.device),
             "torch": torch.__version__,
             "cosdd_zoo": __version__,
@@ -164,9 +164,13 @@ def reason_to_stop(module: CosddModule) -> str:
     return "patience" if progress.since_best >= settings.patience else ""
 
 
-def is_collapsed(values: Losses) -> bool:
-    """Whether the posterior has become the prior, so that the result would be the data's mean."""
-    return float(values.kl.sum()) < COLLAPSED_KL
+def is_collapsed(*found: Losses) -> bool:
+    """Whether the posterior has become the prior, so that the result would be the data's mean.
+
+    By losses on several kinds of crops, all of which must say so: where most of the images are empty, even crops hold
+    hardly any signal, and training crops, drawn by brightness, do.
+    """
+    return all(float(losses.kl.sum()) < COLLAPSED_KL for losses in found)
 
 
 def warnings_of(facts: Mapping[str, Any]) -> list[str]:
