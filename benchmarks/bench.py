@@ -5,8 +5,8 @@
 
 Each side is a process of its own, bound to CORES of the processor's cores; as many run beside one another as there are
 cores for. FOLDER: the real sets. Every row goes into OUT.json as soon as it is there, with its command, seed, machine
-and date; rows that are there already are not measured again. OUT.md is the table. A side that cannot do a job is a row
-that says why.
+and date; rows that are there already are not measured again. OUT.md is the table, OUT_images holds each row's first
+frame. A side that cannot do a job is a row that says why.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import tifffile
 
 import cosdd_zoo
 from datasets import NAMES, Dataset, dataset
@@ -138,6 +139,11 @@ def measured(side: str, data: Dataset, given: argparse.Namespace, cores: list[in
             print(f"{data.name}, {side}: {reason}", file=sys.stderr)
             return [{"row": side, "skipped": str(reason)}]
     noisy = data.noisy[: len(data.truth)]
+    images = given.out.with_name(f"{given.out.name}_images")
+    images.mkdir(parents=True, exist_ok=True)
+    for m in results:
+        name = f"{data.name}_{m.result.row}_{given.minutes:g}min_seed{given.seed}.tif"
+        tifffile.imwrite(images / name.replace(" ", "-").replace("'", "").replace(",", ""), m.result.image[0])
     return [
         {
             "row": m.result.row,
