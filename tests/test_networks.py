@@ -129,6 +129,16 @@ def test_the_kl_is_zero_for_equal_gaussians_and_that_of_torch_for_others() -> No
     torch.testing.assert_close(kl_divergence(q, p), kl_of_torch(Normal(*q), Normal(*p)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("ratio", [1e-9, 1e-4, 0.49, 0.51, 1 - 1e-3, 1 + 1e-3, 1 + 1e-2, 30.0])
+def test_the_kl_keeps_its_digits_in_float32_where_the_posterior_is_nearly_the_prior_or_far_from_it(
+    ratio: float,
+) -> None:
+    p = Gaussian(torch.zeros(1), torch.full([1], 0.7))
+    q = Gaussian(torch.full([1], 1e-4), torch.full([1], 0.7 * ratio))
+    exact = kl_of_torch(*(Normal(g.mean.double(), g.std.double()) for g in (q, p))).float()
+    torch.testing.assert_close(kl_divergence(q, p), exact, rtol=2e-4, atol=0.0)
+
+
 def test_the_mixture_likelihood_is_that_of_torch() -> None:
     generator = torch.Generator().manual_seed(0)
     parameters = 3 * torch.randn(2, 2 * 3 * 4, 5, 6, generator=generator)

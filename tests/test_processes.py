@@ -23,8 +23,6 @@ from cosdd_zoo.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {**QUICK, "direct": True, "max_steps": 40, "validate_every": 10, "validation_crops": 3, "accumulate": 2}
-# Muon makes the smallest directions of a gradient up to 3.44^5 = 485 times larger, and the rounding in them too
-SETTINGS |= {"learning_rate": 1e-3}
 FLAGS = [f"--{k.replace('_', '-')}={v}" for k, v in SETTINGS.items() if k not in ("downsample", "direct")]
 CLI = [sys.executable, "-m", "cosdd_zoo"]
 

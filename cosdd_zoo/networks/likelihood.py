@@ -40,10 +40,12 @@ def gaussian(parameters: Tensor, min_std: float) -> Gaussian:
 
 
 def kl_divergence(q: Gaussian, p: Gaussian) -> Tensor:
-    """KL(q || p) of each latent, in nats: [B, Z, *]. Zero where q equals p."""
-    ratio = q.std / p.std
+    """KL(q || p) of each latent, in nats: [B, Z, *]. Zero where q equals p, and exact to a few bits where it is small."""
+    excess = (q.std - p.std) / p.std
     shift = (q.mean - p.mean) / p.std
-    return 0.5 * (ratio * ratio + shift * shift - 1.0) - torch.log(ratio)
+    # (r^2 - 1) / 2 - log r = e^2 / 2 + e - log(1 + e), without 1 - 1 where r = 1 + e is near 1; log1p has no -1
+    log_ratio = torch.where(excess < -0.5, torch.log(q.std / p.std), torch.log1p(excess.clamp(min=-0.5)))
+    return 0.5 * (excess * excess + shift * shift) + (excess - log_ratio)
 
 
 def mixture(parameters: Tensor, n_channels: int, n_mixture: int, min_scale: float) -> Mixture:
