@@ -141,12 +141,14 @@ def measured(side: str, data: Dataset, given: argparse.Namespace, cores: list[in
     noisy = data.noisy[: len(data.truth)]
     images = given.out.with_name(f"{given.out.name}_images")
     images.mkdir(parents=True, exist_ok=True)
-    for m in results:
-        name = f"{data.name}_{m.result.row}_{given.minutes:g}min_seed{given.seed}.tif"
-        tifffile.imwrite(images / name.replace(" ", "-").replace("'", "").replace(",", ""), m.result.image[0])
+    names = [f"{data.name}_{m.result.row}_{given.minutes:g}min_seed{given.seed}.tif" for m in results]
+    names = [name.replace(" ", "-").replace("'", "").replace(",", "") for name in names]
+    for name, m in zip(names, results, strict=True):
+        tifffile.imwrite(images / name, m.result.image[0])
     return [
         {
             "row": m.result.row,
+            "image": name,
             **scores(m.result.image, data.truth, noisy, data.noise_axis)._asdict(),
             "training_s": round(m.result.training_s, 1),
             "inference_s": round(m.result.inference_s, 2),
@@ -154,7 +156,7 @@ def measured(side: str, data: Dataset, given: argparse.Namespace, cores: list[in
             "steps": m.result.steps,
             "note": m.result.note,
         }
-        for m in results
+        for name, m in zip(names, results, strict=True)
     ]
 
 

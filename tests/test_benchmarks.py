@@ -16,6 +16,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import datasets  # noqa: E402
 import scores  # noqa: E402
+import summary  # noqa: E402
 
 
 def truth(seed: int = 0) -> NDArray[np.float64]:
@@ -94,3 +95,14 @@ def test_the_gpu_benchmark_needs_torch_lightning_and_numpy_alone(tmp_path: Path)
     rows = [line.split(" | ") for line in out.read_text().splitlines() if line.startswith("| tiny")]
     assert [row[:3] for row in rows] == [["| tiny", "ours", "float32"], ["| tiny, ours", rows[1][1], rows[1][2]]]
     assert float(rows[0][3]) > 0 and float(rows[1][1]) >= 0
+
+
+def test_the_readme_shows_the_recorded_rows_of_the_benchmark() -> None:
+    readme = (BENCHMARKS.parent / "README.md").read_text(encoding="utf-8")
+    assert summary.table(summary.measured()) in readme
+
+
+def test_the_window_of_the_picture_is_where_the_truth_varies_most() -> None:
+    image = np.full((300, 280), 1e4)
+    image[150:246, 120:216] += np.random.default_rng(0).uniform(-1, 1, (96, 96))
+    assert summary.busiest(image) == (slice(150, 246), slice(120, 216))
