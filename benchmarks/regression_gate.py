@@ -48,7 +48,7 @@ FIRST_TAPS = "CausalConv(n_in, n_out, taps[0], 1, n_channels)"
 OWN_PIXEL = "CausalConv(n_in, n_out, taps[0], 0, n_channels)"
 LINEAR = "linear = model.normalise.linear(x).transpose"
 TOP_KL = "kl = [level.kl]"
-MIDDLE = "self.sample(x, maps, seed, -1, origin)"
+MIDDLE = "self.engine.sample(x, maps, seed, -1, origin)"
 
 AS_IT_IS = [Trial(f"seed {seed}", {"seed": seed}) for seed in SEEDS]
 BREAKS = [
@@ -63,7 +63,7 @@ BREAKS = [
     Trial("latents without noise", edits=(Edit(LADDER, DRAWN, "q.mean"),)),
     Trial("signal decoder's gradient goes on", edits=(Edit(OBJECTIVE, STOPPED, "model.signal_decoder(code)"),)),
     Trial("signal decoder learns the root", edits=(Edit(OBJECTIVE, LINEAR, "linear = model.normalise(x).transpose"),)),
-    Trial("denoised by one sample", edits=(Edit("networks/build.py", MIDDLE, MIDDLE.replace("-1", "0")),)),
+    Trial("denoised by one sample", edits=(Edit("inference/denoise.py", MIDDLE, MIDDLE.replace("-1", "0")),)),
     Trial("weights not averaged", {"ema_decay": 0.0}),
     Trial("learning rate / 5", {"learning_rate": 2e-3}),
     Trial("half of the steps", {"max_steps": STEPS // 2}),
