@@ -40,7 +40,7 @@ def gaussian(parameters: Tensor, min_std: float) -> Gaussian:
 
 
 def kl_divergence(q: Gaussian, p: Gaussian) -> Tensor:
-    """KL(q || p) of each latent, in nats: [B, Z, *]. Zero where q equals p, and exact to a few bits where it is small."""
+    """KL(q || p) of each latent, in nats: [B, Z, *]. Zero where q equals p, and accurate where it is small."""
     excess = (q.std - p.std) / p.std
     shift = (q.mean - p.mean) / p.std
     # (r^2 - 1) / 2 - log r = e^2 / 2 + e - log(1 + e), without 1 - 1 where r = 1 + e is near 1; log1p has no -1
