@@ -4,8 +4,9 @@
 
 Frames are 1024 x 1024, uint16: 250 are twice what the package keeps of decoded pages. FOLDER lies where the files shall
 be written, by default where temporary files go. Of each kind a training of STEPS steps, and as many batches read alone.
-The training reads the next batch while it computes, and waits for what is not there yet. Prints a Markdown table. The
-files were just written, so that the system may still hold them: a cold disk is slower.
+On a GPU the training reads the next batch while it computes, and waits for what is not there yet; on a CPU it reads
+when it needs one. Prints a Markdown table. The files were just written, so that the system may still hold them: a cold
+disk is slower.
 """
 
 from __future__ import annotations
@@ -105,8 +106,8 @@ def step_s(folder: Path, name: str, n: int) -> tuple[float, float]:
     how = {"preset": name, "axes": axes, "quiet": True, "validate_every": 10_000, "validation_crops": 1}
     made: list[Ahead[Any]] = []
 
-    def kept(batches: Any) -> Ahead[Any]:
-        made.append(Ahead(batches))
+    def kept(batches: Any, in_thread: bool) -> Ahead[Any]:
+        made.append(Ahead(batches, in_thread))
         return made[-1]
 
     with mock.patch("cosdd_zoo.training.train.Ahead", kept):

@@ -1,6 +1,7 @@
 """The README's table and picture of the benchmark, from the rows that bench.py has left.
 
     python benchmarks/summary.py [--bench results/bench] [--minutes 10] [--real FOLDER] [--picture docs/benchmark.png]
+        [--drawn stripes]
 
 Prints the table: PSNR in dB, the best of the ways in which a side denoises, one column a data set. With --picture it
 draws as well, from the frames that bench.py keeps: the WINDOW_PX of the first frame in which the truth varies most.
@@ -44,11 +45,9 @@ PANELS = {
     "noisy": "noisy",
     "bm3d": "BM3D",
     "structn2v": "structN2V",
-    "hdn36": "HDN36",
     "authors": "COSDD, authors' code",
     "ours-tiny": "cosdd_zoo",
 }
-DRAWN = ("stripes", "actin")
 WINDOW_PX = 96
 
 
@@ -62,12 +61,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--real", type=Path)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--drawn", nargs="+", choices=DATA, default=["stripes"])
     given = parser.parse_args()
     rows = measured(given.bench, given.minutes, given.seed)
     print(table(rows))
     if given.picture is not None:
         images = given.bench.with_name(f"{given.bench.name}_images")
-        draw(rows, images, given.real, given.picture)
+        draw(rows, images, given.drawn, given.real, given.picture)
 
 
 def measured(bench: Path = BENCH, minutes: float = 10.0, seed: int = 0) -> list[Row]:
@@ -97,15 +97,16 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def draw(rows: list[Row], images: Path, real: Path | None, path: Path) -> None:
+def draw(rows: list[Row], images: Path, drawn: list[str], real: Path | None, path: Path) -> None:
     """One line of panels a data set. Raises FileNotFoundError where a frame of a panel was not kept."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(len(DRAWN), len(PANELS) + 1, figsize=(1.75 * (len(PANELS) + 1), 2.05 * len(DRAWN)))
-    for line, data in zip(axes, DRAWN, strict=True):
+    n = len(PANELS) + 1
+    figure, axes = plt.subplots(len(drawn), n, figsize=(1.75 * n, 2.05 * len(drawn)), squeeze=False)
+    for line, data in zip(axes, drawn, strict=True):
         truth = dataset(data, real, int(rows[0]["seed"])).truth[0]
         window = busiest(truth)
         low, high = np.percentile(truth[window], [0.5, 99.8])
@@ -115,7 +116,7 @@ def draw(rows: list[Row], images: Path, real: Path | None, path: Path) -> None:
             panel.set_title(name if psnr_db is None else f"{name}\n{psnr_db:.2f} dB", fontsize=8)
             panel.set_axis_off()
     figure.tight_layout(pad=0.3)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=110, bbox_inches="tight", pad_inches=0.05)
 
 
 def frame(rows: list[Row], images: Path, data: str, side: str) -> tuple[Image, float]:

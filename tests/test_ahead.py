@@ -11,8 +11,9 @@ from cosdd_zoo.errors import ImageError
 LONG_S = 30.0
 
 
-def test_all_batches_come_in_their_order_again_and_again() -> None:
-    ahead = Ahead(range(5))
+@pytest.mark.parametrize("in_thread", [True, False])
+def test_all_batches_come_in_their_order_again_and_again(in_thread: bool) -> None:
+    ahead = Ahead(range(5), in_thread)
     assert list(ahead) == list(ahead) == [0, 1, 2, 3, 4]
 
 
@@ -46,3 +47,9 @@ def test_reading_ends_when_nobody_asks_any_more() -> None:
     assert next(using) == 0
     using.close()  # type: ignore[attr-defined]
     assert not [t for t in threading.enumerate() if t.name.startswith("reading")]
+
+
+def test_without_a_thread_nothing_is_read_before_it_is_asked_for() -> None:
+    read: list[int] = []
+    using = iter(Ahead((read.append(k) or k for k in range(3)), in_thread=False))
+    assert (next(using), read) == (0, [0])

@@ -254,7 +254,7 @@ def _fit(
     with _quiet_lightning(), recorder.until_signalled(), suppress(SIGTERMException), processes.one_voice(trainer):
         trainer.callbacks += [recorder, ProgressBar(is_silent)]  # type: ignore[attr-defined]
         if not recorder.stopped_by:
-            trainer.fit(module, Ahead(loader))
+            trainer.fit(module, Ahead(loader, in_thread=trainer.strategy.root_device.type != "cpu"))
     facts = recorder.result(module)
     if not trainer.is_global_zero:
         raise SystemExit(0)  # or the rest of the script, which may denoise and write, would be done by every process
