@@ -92,9 +92,18 @@ def named_paths() -> list[str]:
     return sorted({*links, *(word for word in loose if word.startswith(tuple(f"{room}/" for room in ROOMS)))})
 
 
-@pytest.mark.parametrize("path", named_paths())
-def test_every_path_that_is_named_exists(path: str) -> None:
+def headings(markdown: Path) -> set[str]:
+    """The anchors that a Markdown file's headings have on GitHub."""
+    titles = re.findall(r"^#+ +(.+)$", markdown.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("target", named_paths())
+def test_every_path_that_is_named_exists(target: str) -> None:
+    path, _, anchor = target.partition("#")
     assert (ROOT / path).exists(), f"README.md names {path}, which is not in the repository"
+    if anchor:
+        assert anchor in headings(ROOT / path), f"README.md names {target}, and {path} has no such heading"
 
 
 def test_every_simulated_noise_is_shown_with_its_noise_axis() -> None:
