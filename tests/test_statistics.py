@@ -194,6 +194,32 @@ def test_hot_and_dead_pixels_are_found_and_nothing_else_is(kind: str) -> None:
     assert len(found) >= 18  # two beside each other hide each other
 
 
+def test_hot_pixels_do_not_widen_the_scaling() -> None:
+    image = scene_stack(NOISES["stripes"](), n_frames=4, size=128).noisy
+    hot = np.random.default_rng(0).random(image.shape) < 1 / 2000
+    clean = whole(image, "SYX").scaling
+    found = whole(np.where(hot, 65535, image).astype(np.uint16), "SYX").scaling
+    for name in ("mean", "std", "t_mean", "t_std"):
+        assert getattr(found, name) == pytest.approx(getattr(clean, name), rel=0.01), name
+
+
+def test_of_an_image_where_hardly_any_pixel_stands_out_none_is_left_out() -> None:
+    image = np.zeros((4, 128, 128))
+    image.flat[:: 128 * 40 + 64] = 50
+    found = whole(image, "SYX")
+    assert found.outlier == [np.inf]
+    assert found.scaling.std == [pytest.approx(image.std())]
+
+
+def test_broken_pixels_are_found_in_what_the_vae_sees_without_the_square_root_too() -> None:
+    image = scene_stack(NOISES["stripes"](), n_frames=4, size=128).noisy.astype(np.float32)
+    image[:, 64, 64] = 4000
+    found = whole(image, "SYX", stabilise=False)
+    out = standing_out(torch.tensor(image / found.scaling.std[0])[:, None]).abs() > found.outlier[0]
+    assert out.sum() == 4
+    assert out[:, 0, 64, 64].all()
+
+
 def test_single_photons_in_the_dark_are_no_hot_pixels() -> None:
     rng = np.random.default_rng(0)
     image = 30 * rng.poisson(0.02, (4, 128, 128)) * rng.exponential(1.0, (4, 128, 128)) + rng.normal(

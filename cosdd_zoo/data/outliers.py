@@ -4,14 +4,18 @@ r"""Broken pixels: those that stand out of their neighbourhood as no noise does.
     broken   |out(x)_i| > 3 q,   q the 99.9th percentile of |out(x)| over all pixels, in stabilised values
 
 q comes from the data, since the tails of real noise differ: single photons in the dark stand out by many deviations
-of the read noise and are no outliers. Where more than one pixel in a thousand is broken, none is found.
+of the read noise and are no outliers. Where more than one pixel in a thousand is broken, or q is 0, none is found.
 
 Letters: B batch, C channels, * spatial axes.
 """
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 RARE = 0.999
@@ -29,9 +33,7 @@ def standing_out(x: Tensor) -> Tensor:
     return (x - high).clamp(min=0) - (low - x).clamp(min=0)
 
 
-def threshold(out: Tensor) -> float:
-    """How far a pixel must stand out to be broken, given how far all of them do."""
-    return FAR * float(torch.quantile(out.abs().flatten()[:MOST], RARE))
-
-
-MOST = 10_000_000  # values that torch's quantile takes
+def threshold(out: NDArray[np.float64]) -> float:
+    """How far a pixel must stand out to be broken, given how far all of them do; infinite where hardly any does."""
+    usual = float(np.quantile(np.abs(out), RARE))
+    return FAR * usual if usual > 0 else math.inf
