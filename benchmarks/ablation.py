@@ -24,7 +24,10 @@ from datasets import NAMES, dataset
 from trials import Edit, Trial, outcome
 
 MUON, KERNELS = "training/muon.py", "return parameter.dim() > 2"
+NOT_AVERAGED = {"ema_decay": 0.0}
 RATE, DECAY = "training/module.py", "0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * self.done()))"
+HALF_WAY = Edit(RATE, DECAY, DECAY.replace("self.done()", "0.5 * self.done()"))
+"""The rate as it is in a training of twice the steps."""
 
 TRIALS = [
     Trial("as it is"),
@@ -32,7 +35,9 @@ TRIALS = [
     Trial("learning rate x 2", {"learning_rate": 2e-2}),
     Trial("learning rate / 2", {"learning_rate": 5e-3}),
     Trial("rate does not fall", edits=(Edit(RATE, DECAY, "1.0"),)),
-    Trial("weights not averaged", {"ema_decay": 0.0}),
+    Trial("weights not averaged", NOT_AVERAGED),
+    Trial("stopped half way", edits=(HALF_WAY,)),
+    Trial("stopped half way, weights not averaged", NOT_AVERAGED, (HALF_WAY,)),
     Trial("weights averaged five times longer", {"ema_decay": 0.998}),
     Trial("KL at its weight from the start", {"kl_warmup_steps": 0}),
     Trial("KL rises three times longer", {"kl_warmup_steps": 600}),
