@@ -66,24 +66,25 @@ def main() -> None:
     report = Report(given.out, torch.device(given.device), scale)
     modes = {"ours": given.modes} | ({"theirs": THEIR_MODES} if given.authors_code else {})
     ways = [Way(size, whose, m) for size in given.sizes for whose in modes for m in modes[whose]]
+    compiled = [way for way in ways if "compiled" in way.mode]
+    steps_table(report, [way for way in ways if way not in compiled], ends)
     report.add(
-        "| size | whose | how | steps a second | memory, GiB | seconds to the first step |\n|---|---|---|---|---|---|"
+        f"\nTheirs is timed for {N_TIMED} samples, and keeps these.\n\n"
+        f"| mean of {scale.n_samples}, {scale.image_px}^2 px | seconds | memory, GiB |\n|---|---|---|"
     )
-    for way in ways:
-        report.add(guarded(lambda way=way: step_row(way, report.device, scale), "| " + " | ".join(way), 3, ends))
-    report.add(f"\n| mean of {scale.n_samples}, {scale.image_px}^2 px | seconds | memory, GiB |\n|---|---|---|")
-    for way in (Way(given.sizes[0], whose, "bf16") for whose in modes):
-        head = f"| {way.size}, {way.whose}"
-        report.add(guarded(lambda way=way: mean_row(way, report.device, scale), head, 2, ends))
+    for way in [Way(given.sizes[0], "ours", "float32"), *(Way(given.sizes[0], whose, "bf16") for whose in modes)]:
+        report.add(guarded(lambda way=way: mean_row(way, report.device, scale), "| " + ", ".join(way), 2, ends))
     report.add("\nWhere a step's time goes, ours, bf16:\n")
     report.add(guarded(lambda: profile(Way(given.sizes[0], "ours", "bf16"), report.device, scale), "", 0, ends))
+    report.add("\nCompiled; last, since these may take minutes to their first step:\n")
+    steps_table(report, compiled, ends)
 
 
 class Report:
     """A Markdown file that grows, so that what was measured is there whenever the run is cut off."""
 
     def __init__(self, path: Path, device: torch.device, scale: Scale) -> None:
-        self.path, self.device = path, device
+        self.path, self.device, self.scale = path, device, scale
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
@@ -93,6 +94,15 @@ class Report:
         print(text, flush=True)
         with self.path.open("a") as file:
             file.write(text + "\n")
+
+
+def steps_table(report: Report, ways: list[Way], ends: float) -> None:
+    report.add(
+        "| size | whose | how | steps a second | memory, GiB | seconds to the first step |\n|---|---|---|---|---|---|"
+    )
+    for way in ways:
+        head = "| " + " | ".join(way)
+        report.add(guarded(lambda way=way: step_row(way, report.device, report.scale), head, 3, ends))
 
 
 def guarded(measure: Callable[[], str], head: str, n_cells: int, ends: float) -> str:
@@ -122,7 +132,7 @@ def step_row(way: Way, device: torch.device, scale: Scale) -> str:
 
 def mean_row(way: Way, device: torch.device, scale: Scale) -> str:
     x = torch.randn(1, 1, scale.image_px, scale.image_px, device=device)
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16) if way.mode == "bf16" else nullcontext():
         if way.whose == "ours":
             model = our_model(way.size).to(device).eval()
             model.posterior(x, 2, 0, [0, 0])
@@ -171,16 +181,16 @@ def stepper(way: Way, device: torch.device, scale: Scale) -> Callable[[], None]:
 
 
 def our_stepper(way: Way, x: Tensor) -> Callable[[], None]:
-    from cosdd_zoo.training.muon import Muon, is_kernel
+    from cosdd_zoo.training.muon import Muon, shared_out
     from cosdd_zoo.training.objective import Detector, losses
 
     model = our_model(way.size).to(x.device)
     if "channels-last" in way.mode:
         model = model.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
-    kernels, others = ([p for p in model.parameters() if is_kernel(p) == those] for those in (True, False))
+    kernels, others = shared_out(model)
     is_cuda = x.device.type == "cuda"
-    optimizers = [Muon([{"params": kernels}], lr=1e-4), torch.optim.Adamax(others, lr=1e-4, foreach=is_cuda)]
+    optimizers = [Muon(kernels, lr=1e-4), torch.optim.Adamax(others, lr=1e-4, foreach=is_cuda)]
     averaged = [p.detach().clone() for p in model.parameters()]
     one = torch.ones(1, 1, 1, 1, device=x.device)
     detector = Detector(0.01 * one, torch.inf * one, torch.inf * one, "dequantised")
@@ -191,8 +201,7 @@ def our_stepper(way: Way, x: Tensor) -> Callable[[], None]:
             return losses(model, x, detector, noise).total
 
     if "compiled" in way.mode:
-        for name in ("encoder", "ar_decoder", "signal_decoder"):
-            getattr(model, name).compile()
+        compile_parts(model)
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
@@ -204,6 +213,14 @@ def our_stepper(way: Way, x: Tensor) -> Callable[[], None]:
             torch._foreach_lerp_(averaged, list(model.parameters()), 0.01)
 
     return step
+
+
+def compile_parts(model: Any, **how: Any) -> None:
+    """Each part that the losses call, as one graph."""
+    encoder = model.encoder
+    for part in (encoder.bottom_up, model.ar_decoder, model.signal_decoder, model.direct_denoiser):
+        part.compile(**how)
+    encoder.top_down = torch.compile(encoder.top_down, **how)
 
 
 def their_stepper(way: Way, x: Tensor, scale: Scale) -> Callable[[], None]:
@@ -219,7 +236,7 @@ def their_stepper(way: Way, x: Tensor, scale: Scale) -> Callable[[], None]:
 
 
 def our_model(size: str) -> Any:
-    """A preset's network, the direct denoiser of theirs not beside it."""
+    """A preset's network, with a direct denoiser as theirs has one."""
     from cosdd_zoo.config import NetworkConfig
     from cosdd_zoo.networks.build import Cosdd
     from cosdd_zoo.presets import PRESETS

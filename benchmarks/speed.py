@@ -26,7 +26,7 @@ from torch import Generator, Tensor
 from cosdd_zoo.config import NetworkConfig
 from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.scaling import Scaling
-from cosdd_zoo.training.muon import Muon, is_kernel
+from cosdd_zoo.training.muon import Muon, shared_out
 from cosdd_zoo.training.objective import Detector, losses
 
 
@@ -107,8 +107,8 @@ def theirs(case: Case, checkpointed: bool = False) -> Any:
 def our_step(model: Cosdd, x: Tensor) -> Act:
     one = torch.ones(1, 1, 1, 1)
     detector = Detector(0.01 * one, torch.inf * one, torch.inf * one, "dequantised")
-    kernels, others = ([p for p in model.parameters() if is_kernel(p) == those] for those in (True, False))
-    optimizers = [Muon([{"params": kernels}], lr=1e-4), torch.optim.Adamax(others, lr=1e-4)]
+    kernels, others = shared_out(model)
+    optimizers = [Muon(kernels, lr=1e-4), torch.optim.Adamax(others, lr=1e-4)]
     averaged = [p.detach().clone() for p in model.parameters()]
     noise = [Generator().manual_seed(k) for k in range(len(x))]
 

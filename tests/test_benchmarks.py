@@ -3,20 +3,26 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from models import few_features, model, quick
 from numpy.typing import NDArray
 
 from cosdd_zoo.inference.denoise import Denoiser
+from cosdd_zoo.training.objective import Detector, losses
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import datasets  # noqa: E402
+import gpu  # noqa: E402
 import scores  # noqa: E402
 import summary  # noqa: E402
+
+MODES = ("float32", "bf16", "bf16, channels-last")
 
 
 def truth(seed: int = 0) -> NDArray[np.float64]:
@@ -89,12 +95,30 @@ def test_the_drawn_noise_of_the_papers_figure_comes_from_a_loaded_model() -> Non
 def test_the_gpu_benchmark_needs_torch_lightning_and_numpy_alone(tmp_path: Path) -> None:
     blocked = "import sys; sys.modules.update(dict.fromkeys(('pydantic', 'tifffile', 'xarray', 'typer')))"
     out = tmp_path / "gpu.md"
-    argv = ["gpu.py", "--device=cpu", "--quick", "--sizes", "tiny", "--modes", "float32", f"--out={out}"]
+    argv = ["gpu.py", "--device=cpu", "--quick", "--sizes", "tiny", "--modes", *MODES, f"--out={out}"]
     run = f"import runpy; sys.argv = {argv!r}; runpy.run_path({str(BENCHMARKS / 'gpu.py')!r}, run_name='__main__')"
     subprocess.run([sys.executable, "-c", f"{blocked}\n{run}"], check=True, cwd=tmp_path)
     rows = [line.split(" | ") for line in out.read_text().splitlines() if line.startswith("| tiny")]
-    assert [row[:3] for row in rows] == [["| tiny", "ours", "float32"], ["| tiny, ours", rows[1][1], rows[1][2]]]
-    assert float(rows[0][3]) > 0 and float(rows[1][1]) >= 0
+    assert [row[:3] for row in rows[:3]] == [["| tiny", "ours", mode] for mode in MODES]
+    assert [row[0] for row in rows[3:]] == ["| tiny, ours, float32", "| tiny, ours, bf16"]
+    assert all(float(row[3]) > 0 for row in rows[:3]) and all(float(row[1]) >= 0 for row in rows[3:])
+    assert "Self CPU time total" in out.read_text()
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler looks at all it meets
+def test_compiled_means_every_part_of_the_network_in_one_graph_each() -> None:
+    model = gpu.our_model("tiny")
+    graphs = []
+
+    def counting(graph: Any, _: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    gpu.compile_parts(model, backend=counting)
+    one = torch.ones(1, 1, 1, 1)
+    detector = Detector(one, torch.inf * one, torch.inf * one, "dequantised")
+    losses(model, torch.rand(1, 1, 64, 64), detector, [torch.Generator()]).total.backward()
+    assert len(graphs) == 5
 
 
 def test_the_readme_shows_the_recorded_rows_of_the_benchmark() -> None:

@@ -4,10 +4,12 @@ import math
 
 import pytest
 import torch
+from models import quick, scaling
 from torch import Tensor
 from torch.nn import Parameter
 
-from cosdd_zoo.training.muon import Muon, is_kernel, orthogonal
+from cosdd_zoo.networks.build import Cosdd
+from cosdd_zoo.training.muon import Muon, is_kernel, orthogonal, shared_out
 
 
 def kernel(*shape: int, seed: int = 0) -> Tensor:
@@ -70,6 +72,26 @@ def test_kernels_of_one_shape_do_not_mix() -> None:
     optimizer.step()
     for k, p in enumerate(kernels):
         assert torch.allclose(p, stepped(torch.zeros(8, 8, 1), kernel(8, 8, 1, seed=k)), atol=1e-6)
+
+
+def test_the_groups_of_a_convolution_step_apart() -> None:
+    start, gradient = torch.zeros(32, 8, 5), kernel(32, 8, 5)
+    parameter = Parameter(start.clone())
+    optimizer = Muon([{"params": [parameter], "parts": 2}], lr=0.1)
+    parameter.grad = torch.cat([gradient[:16], 1e3 * gradient[16:]])
+    optimizer.step()
+    alone = [stepped(start[:16], half) for half in gradient.split(16)]
+    torch.testing.assert_close(parameter.detach(), torch.cat(alone), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_every_parameter_that_learns_has_one_optimiser(n_channels: int) -> None:
+    model = Cosdd(quick(n_channels=n_channels, direct=True).network, scaling(n_channels), True)
+    model.signal_decoder.requires_grad_(False)
+    kernels, others = shared_out(model)
+    shared = [id(p) for group in kernels for p in group["params"]] + [id(p) for p in others]
+    assert sorted(shared) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+    assert {group["parts"] for group in kernels if group["params"]} == {1, n_channels}
 
 
 def test_what_has_few_maps_is_no_kernel() -> None:

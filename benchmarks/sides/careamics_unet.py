@@ -28,6 +28,7 @@ GRID_PX = 8  # tiles are multiples of it: the U-Net halves twice
 PATIENCE_EPOCHS = 10  # CAREamics' default
 PATIENCE_STEPS = 250
 SPANS_PX = (3, 15)
+CHANGED = ", mirrored crops, longer patience of the rate"
 LINES = {"x": "horizontal", "y": "vertical"}
 
 
@@ -48,7 +49,9 @@ def structn2v(job: Job) -> Results:
     line = {"struct_n2v_axes": LINES[job.noise_axis], "struct_n2v_span": span_px}
     settings = {**common(job), **line, "augmentations": ["x_flip", "y_flip"]}
     settings["lr_scheduler_params"] = {"patience": max(PATIENCE_EPOCHS, PATIENCE_STEPS // steps_per_epoch(job))}
-    yield denoised(job, "structN2V", create_advanced_n2v_config(**settings), clock, f", a line of {span_px} px hidden")
+    yield denoised(
+        job, "structN2V", create_advanced_n2v_config(**settings), clock, f", a line of {span_px} px hidden{CHANGED}"
+    )
 
 
 def hidden_px(job: Job) -> int:
@@ -65,7 +68,7 @@ def n2n(job: Job) -> Results:
 def care(job: Job) -> Results:
     # it would stop after three epochs without a better one: on a small stack, seconds
     settings = {**common(job), "early_stopping_params": {"monitor": "val_loss", "patience": 10_000}}
-    yield denoised(job, "CARE (clean pairs)", create_advanced_care_config(**settings), Clock())
+    yield denoised(job, "CARE (clean pairs)", create_advanced_care_config(**settings), Clock(), ", no early stopping")
 
 
 def common(job: Job) -> dict[str, Any]:
@@ -102,7 +105,7 @@ def denoised(job: Job, row: str, config: Any, clock: Clock, note: str = "") -> R
         careamist.trainer.save_checkpoint(checkpoint)
     steps, training_s = careamist.trainer.global_step, clock.lap()
     image = predicted(careamist, np.asarray(job.shown, np.float32), checkpoint)
-    return Result(row, image, training_s, clock.lap(), steps, f"CAREamics' defaults, batches of {BATCH}{note}")
+    return Result(row, image, training_s, clock.lap(), steps, f"CAREamics' defaults but for batches of {BATCH}{note}")
 
 
 def train_on(careamist: CAREamist, noisy: Stack, pairs: Any) -> None:

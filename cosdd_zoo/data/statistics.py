@@ -20,6 +20,7 @@ Letters: C channels, * spatial axes, P pixels.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -214,7 +215,10 @@ def _outliers(
     for region in _spread(regions):
         item = _standing_out(see(_read(images, region, config.network.n_dims)))
         flat = item.reshape(len(item), -1)
-        out.append(flat[:, :: flat.shape[1] // N_ASKED | 1])  # an odd step meets every column
+        step = flat.shape[1] // N_ASKED + 1
+        while math.gcd(step, item.shape[-1]) > 1:  # every column has its turn
+            step += 1
+        out.append(flat[:, ::step])
     return [threshold(channel) for channel in np.concatenate(out, axis=1)]
 
 

@@ -30,7 +30,7 @@ from cosdd_zoo.data.statistics import Statistics
 from cosdd_zoo.errors import CheckpointError, TrainingError
 from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.training import processes
-from cosdd_zoo.training.muon import Muon, is_kernel
+from cosdd_zoo.training.muon import Muon, shared_out
 from cosdd_zoo.training.objective import Detector, Losses, distillation, losses
 
 EXPLODED = 20.0
@@ -53,6 +53,7 @@ class Progress(NamedTuple):
     best: float = math.inf
     best_step: int = 0
     since_best: int = 0  # validations
+    training_kl: float = math.inf  # of the crops of the last step that had one; none yet
 
 
 class CosddModule(lightning.LightningModule):
@@ -91,10 +92,9 @@ class CosddModule(lightning.LightningModule):
         self.averaged.load_state_dict(self.model.state_dict())
 
     def configure_optimizers(self) -> list[Optimizer]:
-        learning = [p for p in self.model.parameters() if p.requires_grad]
-        kernels, others = ([p for p in learning if is_kernel(p) == those] for those in (True, False))
+        kernels, others = shared_out(self.model)
         # training_step sets the rates; groups, since one of them may be empty
-        optimizers = [Muon([{"params": kernels}], lr=1.0), Adamax([{"params": others}], lr=1.0)]
+        optimizers = [Muon(kernels, lr=1.0), Adamax([{"params": others}], lr=1.0)]
         for optimizer, state in zip(optimizers, self._optimizer_state, strict=False):
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
         return optimizers
@@ -123,6 +123,9 @@ class CosddModule(lightning.LightningModule):
                 self.manual_backward(of_pass.weighted(self.kl_weight()) * share)
             mean += share * of_pass.vector()
         self.latest = Losses.of(mean)
+        kl = float(self.latest.kl.sum())
+        if math.isfinite(kl):
+            self.progress = self.progress._replace(training_kl=kl)
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm))
         norm, seconds = processes.largest([norm, time.monotonic() - self._began], self.device)
         if self._is_sound(norm):

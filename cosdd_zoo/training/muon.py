@@ -4,6 +4,8 @@ r"""Muon (Jordan et al. 2024): steps of the same size in every direction of a ke
     W <- W - rate sqrt(max(1, out / (in * taps))) O(u)          O(U S V^T) = U V^T about, by Newton and Schulz:
     X_0 = u / |u|,   X_k+1 = a X_k + (b A + c A^2) X_k,   A = X_k X_k^T
 
+A grouped convolution is as many kernels as it has groups: each is a step of its own, whatever the others' gradients.
+
 Gradients of kernels are of low rank: an optimiser that scales each number by itself learns the few large directions and
 leaves the others, in which the fine structure is, for last (figures in benchmarks/results).
 """
@@ -16,7 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Parameter
 
 A, B, C = 3.4445, -4.7750, 2.0315
@@ -26,16 +28,28 @@ MIN_SIDE = 4
 """A kernel with fewer outputs, or fewer inputs, has too few directions."""
 
 
-def is_kernel(parameter: Tensor) -> bool:
-    """Whether Muon is made for it: weights of a convolution, but not of a few maps."""
-    return parameter.dim() > 2 and min(len(parameter), parameter[0].numel()) >= MIN_SIDE
+def is_kernel(parameter: Tensor, n_parts: int = 1) -> bool:
+    """Whether Muon is made for it: weights of a convolution of so many groups, but not of a few maps."""
+    return parameter.dim() > 2 and min(len(parameter) // n_parts, parameter[0].numel()) >= MIN_SIDE
+
+
+def shared_out(model: nn.Module) -> tuple[list[dict[str, Any]], list[Parameter]]:
+    """What a model learns: Muon's groups of kernels, by the convolutions' groups, and the parameters of no kernel."""
+    kernels: dict[int, list[Parameter]] = defaultdict(list, {1: []})
+    for module in model.modules():
+        weight, n_parts = getattr(module, "weight", None), getattr(module, "groups", 1)
+        if isinstance(weight, Parameter) and weight.requires_grad and is_kernel(weight, n_parts):
+            kernels[n_parts].append(weight)
+    taken = {id(weight) for weights in kernels.values() for weight in weights}
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
+    return [{"params": weights, "parts": n_parts} for n_parts, weights in sorted(kernels.items())], others
 
 
 class Muon(torch.optim.Optimizer):
-    """params: groups of kernels [out, in, *]. lr: the spectral norm of a step."""
+    """params: groups of kernels [out, in, *], each of "parts" independent ones. lr: the spectral norm of a step."""
 
     def __init__(self, params: Iterable[dict[str, Any]], lr: float, momentum: float = 0.95) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum})
+        super().__init__(params, {"lr": lr, "momentum": momentum, "parts": 1})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -43,19 +57,20 @@ class Muon(torch.optim.Optimizer):
             alike: dict[tuple[int, int], list[Parameter]] = defaultdict(list)
             for p in group["params"]:
                 if p.grad is not None:
-                    alike[len(p), p[0].numel()].append(p)
+                    alike[len(p) // group["parts"], p[0].numel()].append(p)
             for (n_out, n_in), kernels in alike.items():
-                directions = orthogonal(torch.stack([self._momentum(p, group["momentum"]) for p in kernels]))
+                u = [self._momentum(p, group["momentum"]).reshape(-1, n_out, n_in) for p in kernels]
+                directions = orthogonal(torch.cat(u)).split(group["parts"])
                 size = group["lr"] * math.sqrt(max(1.0, n_out / n_in))
                 for p, direction in zip(kernels, directions, strict=True):
-                    p.sub_(direction.view_as(p), alpha=size)
+                    p.sub_(direction.reshape(p.shape), alpha=size)
 
     def _momentum(self, p: Parameter, momentum: float) -> Tensor:
-        """u [out, in * taps]."""
+        """u [out, in, *]."""
         assert p.grad is not None
         m = self.state[p].setdefault("momentum", torch.zeros_like(p))
         m.lerp_(p.grad, 1.0 - momentum)
-        return p.grad.lerp(m, momentum).flatten(1)
+        return p.grad.lerp(m, momentum)
 
 
 def orthogonal(u: Tensor) -> Tensor:

@@ -90,7 +90,7 @@ class Recorder(Callback):
             "validation_loss": module.judged(v),
             "validation_kl_per_level": [float(k) for k in v.kl],
             "validation_signal_error": float(v.signal),
-            "collapsed": is_collapsed(v, *([module.latest] if module.latest else [])),
+            "collapsed": is_collapsed(float(v.kl.sum()), p.training_kl),
             "device": str(module.device),
             "torch": torch.__version__,
             "cosdd_zoo": __version__,
@@ -164,13 +164,13 @@ def reason_to_stop(module: CosddModule) -> str:
     return "patience" if progress.since_best >= settings.patience else ""
 
 
-def is_collapsed(*found: Losses) -> bool:
+def is_collapsed(validation_kl: float, training_kl: float) -> bool:
     """Whether the posterior has become the prior, so that the result would be the data's mean.
 
-    By losses on several kinds of crops, all of which must say so: where most of the images are empty, even crops hold
-    hardly any signal, and training crops, drawn by brightness, do.
+    Both must say so: where most of the images are empty, validation crops, drawn evenly, hold hardly any signal, and
+    training crops, drawn by brightness, do.
     """
-    return all(float(losses.kl.sum()) < COLLAPSED_KL for losses in found)
+    return max(validation_kl, training_kl) < COLLAPSED_KL
 
 
 def warnings_of(facts: Mapping[str, Any]) -> list[str]:
