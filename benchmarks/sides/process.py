@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -48,6 +49,8 @@ def measure(name: str, job: Job, python: Sequence[str] = (sys.executable,)) -> l
         code = subprocess.run(command, cwd=HERE, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
     if (job.folder / "skipped.txt").exists():
         raise SkippedError((job.folder / "skipped.txt").read_text())
+    if code == -signal.SIGKILL:
+        raise RuntimeError(f"{name} was killed from outside, as systems do when memory runs out: run this side alone")
     if code != 0:
         said = (job.folder / "log.txt").read_text().strip().splitlines()
         raise RuntimeError(f"{name} ended with code {code}: {said[-1] if said else 'nothing said'}; see {job.folder}")
