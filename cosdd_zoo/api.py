@@ -68,14 +68,15 @@ def export(run: str | Path, output: str | Path, *, card: str | Path, **options: 
     return export_run(run, output, card=card, **options)
 
 
-def check(package: str | Path) -> CheckReport:
-    """Judge a package, ours or anybody's, by bioimageio.core's test and the rules of every consumer.
+def check(package: str | Path, targets: Sequence[str] = ("all",)) -> CheckReport:
+    """Judge a package, ours or anybody's, by bioimageio.core's test and the rules of the programs that run packages.
 
-    Raises PackageError for a file that is no package, or not a safe one to open.
+    targets: of fiji, icy, qupath, ilastik, core, zoo, or all. Raises ConfigError for another, and PackageError for a
+    file that is no package, or not a safe one to open.
     """
     from cosdd_zoo.export.check import check as judge
 
-    return judge(package)
+    return judge(package, targets)
 
 
 def open_images(sources: Sequence[str | Path], axes: str | None = None) -> list[ImageFile]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from cosdd_zoo.errors import ConfigError, CosddError
 from cosdd_zoo.options import Axes, Images, Model, Overwrite, Quiet, train_signature, with_signature
 from cosdd_zoo.presets import PRESETS
 from cosdd_zoo.version import __version__
+
+if TYPE_CHECKING:
+    from cosdd_zoo.export.check import CheckReport
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +31,7 @@ app = typer.Typer(
 NOISE_HELP = "stripes, pickup, ar1, checkerboard, emccd, scmos, or uncorrelated for comparison."
 CLEAN_HELP = "filaments (by default), nuclei or lattice; or clean images: a file, a folder or a glob."
 TEACHER_HELP = "Posterior samples averaged for each target, 2 by default. 0: the latents' means."
+TARGET_HELP = "fiji, icy, qupath, ilastik, core, zoo or all (by default); can be given several times."
 SAMPLES_HELP = "Posterior samples to average; 100 on a GPU, 16 on a CPU. 0: the latents' means, in one pass."
 
 
@@ -209,25 +213,34 @@ def export(
         sample=sample, overwrite=overwrite,
     )  # fmt: skip
     typer.echo(f"{report.path}  ({report.path.stat().st_size / 1e6:.1f} MB, bioimageio.core: {report.status})")
+    _print_check(report.check)
 
 
 @app.command()
 def check(
     package: Annotated[Path, typer.Argument(help="A package (.zip), ours or anybody's.")],
+    target: Annotated[list[str] | None, typer.Option(help=TARGET_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check a package: bioimageio.core's test and the rules of every consumer; exit code 1 on any failure."""
+    """Does a package run in Fiji, Icy, QuPath, ilastik, bioimageio.core and the zoo? Exit code 1 if one fails."""
     from cosdd_zoo import api
 
-    report = api.check(package)
+    report = api.check(package, target or ["all"])
     if as_json:
         typer.echo(json.dumps(report.as_dict(), indent=2))
     else:
-        for rule in report.rules:
-            mark = typer.style("ok  ", fg="green") if rule.passed else typer.style("FAIL", fg="red")
-            typer.echo(f"{mark}  {rule.name}" + (f": {rule.detail}" if rule.detail else ""))
+        _print_check(report)
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _print_check(report: CheckReport) -> None:
+    from cosdd_zoo.export.table import lines
+
+    colours = {"holds": "green", "fails": "red", "unknown": "yellow"}
+    for line in lines(report):
+        first = line.partition(" ")[0]
+        typer.echo(typer.style(first, fg=colours[first]) + line[len(first) :] if first in colours else line)
 
 
 @app.command()

@@ -1,100 +1,160 @@
-"""Does a package run in every consumer? Its description against the rules, its graph by running it, and
+"""Does a package run in every program? Its description against the rules, its graph by running it, and
 bioimageio.core's own test. Nothing is downloaded, nothing is unpickled, and nothing is written.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cosdd_zoo.errors import PackageError
 from cosdd_zoo.export.archive import open_archive
-from cosdd_zoo.export.rules import RULES, Package, Rule, checksums_agree, files_are_inside
+from cosdd_zoo.export.judged import Package, Rule, Unknown
+from cosdd_zoo.export.rules import RULES, checksums_agree, files_are_inside
 from cosdd_zoo.export.running import first_line, loaded, run_rules
+from cosdd_zoo.export.targets import ALL, PROGRAMS, Finding, Verdict, targets_of
 
 if TYPE_CHECKING:
     from bioimageio.spec.summary import ValidationSummary
 
 # what core runs. People and citations are left out: core looks them up in the network, and fails without one
-_RUN_BY_CORE = ("format_version", "type", "name", "license", "documentation", "covers", "inputs", "outputs", "config")
+_RUN_BY_CORE = (
+    "format_version", "type", "name", "license", "documentation", "covers", "inputs", "outputs", "config",
+    "test_inputs", "test_outputs", "timestamp",
+)  # fmt: skip
+_NOT_STARTED = {
+    "fiji": "Fiji is not started: these are the rules of its JDLL 0.6, as found by running that library",
+    "icy": "Icy is not started: these are the rules of its JDLL 0.6, as found by running that library",
+    "qupath": "QuPath is not started: these are the rules of its reader of descriptions, and of libtorch 1.13.1",
+    "ilastik": "ilastik is not started: these are the rules of its libraries, bioimageio.core 0.10.2 and spec 0.5.9",
+    "zoo": "its own tests and its reviewers have the last word",
+}
 
 
 class CheckReport(NamedTuple):
     path: Path
-    rules: tuple[Rule, ...]
+    targets: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
     @property
     def passed(self) -> bool:
-        return all(rule.passed for rule in self.rules)
+        """Whether nothing fails in any target of the report."""
+        return not self.failures
 
     @property
-    def failures(self) -> tuple[Rule, ...]:
-        return tuple(rule for rule in self.rules if not rule.passed)
+    def failures(self) -> tuple[Finding, ...]:
+        return tuple(f for f in self.findings if f.state == "fails")
+
+    @property
+    def runs_in(self) -> tuple[str, ...]:
+        """The targets in which nothing fails."""
+        return tuple(t for t in self.targets if t not in {f.target for f in self.failures})
+
+    def of_rule(self, name: str) -> tuple[Finding, ...]:
+        """What one rule says, a finding for each target that it concerns."""
+        return tuple(f for f in self.findings if f.rule == name)
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The names of all rules that were judged, in their order."""
+        return tuple(dict.fromkeys(f.rule for f in self.findings))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: {"path", "passed", "rules": [{"name", "passed", "detail"}]}."""
-        return {"path": str(self.path), "passed": self.passed, "rules": [rule._asdict() for rule in self.rules]}
+        """Plain values for JSON: {"path", "passed", "targets": {name: passes}, "findings": [{"rule", "target",
+        "state", "detail"}]}.
+        """
+        return {
+            "path": str(self.path),
+            "passed": self.passed,
+            "targets": {t: t in self.runs_in for t in self.targets},
+            "findings": [f._asdict() for f in self.findings],
+        }
 
 
-def check(path: str | Path) -> CheckReport:
-    """Judge a package by all rules. A model that others made is judged too, and fails where it differs.
+def check(path: str | Path, targets: Iterable[str] = ("all",)) -> CheckReport:
+    """Judge a package by all rules of some targets. What others made is judged too, and fails where it differs.
 
-    Raises PackageError for a file that is no package at all, or not a safe one.
+    targets: of fiji, icy, qupath, ilastik, core, zoo, or all. Raises ConfigError for another, and PackageError for a
+    file that is no package at all, or not a safe one.
     """
+    wanted = targets_of(targets)
     with open_archive(path) as archive:
         package = Package(archive, archive.description())
-        written = [_judged(name, rule, package) for name, rule in RULES.items()]
-        return CheckReport(Path(path), (*written, _valid_format(package), *_running(package)))
+        findings = [f for verdict in _verdicts(package, wanted) for f in verdict.findings(wanted)]
+    return CheckReport(Path(path), wanted, tuple(findings))
 
 
-def _judged(name: str, rule: Callable[[Package], Iterator[str]], package: Package) -> Rule:
+def _verdicts(package: Package, wanted: tuple[str, ...]) -> Iterator[Verdict]:
+    for name, rule in RULES.items():
+        yield _judged(name, rule, package)
+    yield _valid_format(package)
+    yield from _running(package, core={"core", "ilastik", "zoo"} & set(wanted) != set())
+    for target, why in _NOT_STARTED.items():
+        yield Verdict(f"{PROGRAMS[target]} itself", (target,), "unknown", why)
+
+
+def _judged(name: str, rule: Rule, package: Package) -> Verdict:
     """Foreign descriptions can have any form: what a rule cannot read, it cannot pass."""
     try:
-        problems = list(rule(package))
+        problems = list(rule.problems(package))
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         problems = [f"the description has an unknown form here ({error!r})"]
-    return Rule(name, not problems, "; ".join(problems))
+    detail = "; ".join(problems)
+    version = str(package.get("format_version"))
+    if problems and rule.reads_0_5 and version.startswith("0.4."):
+        return Verdict(name, rule.targets, "unknown", f"this rule does not read descriptions of format {version}")
+    if problems and all(isinstance(p, Unknown) for p in problems):
+        return Verdict(name, rule.targets, "unknown", detail)
+    return Verdict(name, rule.targets, "fails" if problems else "holds", detail)
 
 
-def _valid_format(package: Package) -> Rule:
+def _valid_format(package: Package) -> Verdict:
     """The description as it stands in the zip, whole, by bioimageio.spec."""
     from bioimageio.spec import InvalidDescr, load_description
+
+    def verdict(problem: str = "") -> Verdict:
+        return Verdict("bioimageio.spec", ("ilastik", "core", "zoo"), "fails" if problem else "holds", problem)
 
     try:
         with quiet_bioimageio():
             found = load_description(package.archive.zip, perform_io_checks=False)
     except Exception as error:  # whatever a foreign description makes spec raise, it is not valid
-        return Rule("bioimageio.spec", False, f"it cannot be read: {first_line(error)}")
-    if isinstance(found, InvalidDescr):
-        return Rule("bioimageio.spec", False, _sentence_of(found.validation_summary))
-    return Rule("bioimageio.spec", True, "the format is valid")
+        return verdict(f"it cannot be read: {first_line(error)}")
+    return verdict(_sentence_of(found.validation_summary) if isinstance(found, InvalidDescr) else "")
 
 
-def _running(package: Package) -> Iterator[Rule]:
+def _running(package: Package, core: bool) -> Iterator[Verdict]:
     """The rules that run the model; none of them when it cannot be opened safely."""
+    if "torchscript" not in package.formats:
+        yield Verdict("TorchScript", ALL, "unknown", "there are no TorchScript weights, and no others are run here")
+        return
     try:
         module = loaded(package)
     except PackageError as error:
-        yield Rule("TorchScript", False, str(error))
+        yield Verdict("TorchScript", ALL, "fails", str(error))
         return
-    yield Rule("TorchScript", True, "the weights are scripted")
+    yield Verdict("TorchScript", ALL, "holds", "the weights are scripted")
     yield from run_rules(module, package)
-    yield _core_rule(package)
+    if core:
+        yield _core_verdict(package)
 
 
-def _core_rule(package: Package) -> Rule:
+def _core_verdict(package: Package) -> Verdict:
     """bioimageio.core's test: `passed` is wanted, as a failed reproduction only degrades it to `valid-format`."""
-    if any(files_are_inside(package)) or any(checksums_agree(package)):
-        return Rule("bioimageio.core", False, "not run, since files are missing or changed")
+
+    def verdict(problem: str, said: str = "") -> Verdict:
+        return Verdict("bioimageio.core's test", ("core", "zoo"), "fails" if problem else "holds", problem or said)
+
+    if any(files_are_inside(package)) or any(p for p in checksums_agree(package) if "was changed" in p):
+        return verdict("not run, since files are missing or changed")
     try:
         summary = _core_summary(package)
     except Exception as error:  # as above
-        return Rule("bioimageio.core", False, f"its test fails: {first_line(error)}")
-    passed = summary.status == "passed"
-    return Rule("bioimageio.core", passed, f"status {summary.status}" if passed else _sentence_of(summary))
+        return verdict(f"its test fails: {first_line(error)}")
+    return verdict("" if summary.status == "passed" else _sentence_of(summary), f"status {summary.status}")
 
 
 def _core_summary(package: Package) -> ValidationSummary:

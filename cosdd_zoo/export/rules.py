@@ -1,59 +1,20 @@
-"""What a description must say so that every consumer runs the package: one rule a consumer's limit.
-
-A rule yields the sentences that speak against a package; one that yields none is kept. Rules read foreign descriptions
-too, so they expect nothing of their form.
-"""
+"""What a description must say so that programs run the package: one rule a program's limit, and whose limit it is."""
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from cosdd_zoo.export.archive import DESCRIPTION, referenced_files
+from cosdd_zoo.export.judged import Package, Problems, Rule, Unknown, as_list
+from cosdd_zoo.export.targets import ALL, JDLL
+from cosdd_zoo.export.zoo_rules import ZOO_RULES
 
-from cosdd_zoo.export.archive import DESCRIPTION, MAX_TEXT_BYTES, Archive, referenced_files
-from cosdd_zoo.export.card import NAME_RULE, VALIDATION_HEADING, spdx_licenses
-from cosdd_zoo.export.rdf import WEIGHTS
-
-COVER_BYTES = 500_000
-_OUR_STEPS = {"preprocessing": {"ensure_dtype", "fixed_zero_mean_unit_variance"}, "postprocessing": {"scale_linear"}}
-
-
-class Rule(NamedTuple):
-    """A rule judged."""
-
-    name: str
-    passed: bool
-    detail: str  # why it failed, or what was measured
-
-
-class Package(NamedTuple):
-    """What is judged: the zip and its description."""
-
-    archive: Archive
-    rdf: dict[str, Any]
-
-    def get(self, *path: str | int) -> Any:
-        """The value at a place of the description; an empty mapping where there is none."""
-        node: Any = self.rdf
-        for key in path:
-            try:
-                node = node[key]
-            except (KeyError, IndexError, TypeError):
-                return {}
-        return node
-
-    def axes(self, side: str) -> list[dict[str, Any]]:
-        """The axes of the first tensor of "inputs" or "outputs", those that are mappings."""
-        return [a for a in _list(self.get(side, 0, "axes")) if isinstance(a, dict)]
-
-    def space(self, side: str) -> list[dict[str, Any]]:
-        return [a for a in self.axes(side) if a.get("type") == "space"]
-
-
-Problems = Iterator[str]
+ILASTIK_TILE_PX = {"z": 64, "y": 512, "x": 512}
+_PROCESSING = (("inputs", "preprocessing"), ("outputs", "postprocessing"))
+_JDLL_STEPS = {"ensure_dtype", "fixed_zero_mean_unit_variance", "scale_linear"}
+"""Of those that were run in JDLL, with one value for all channels; it knows more, which were not."""
 
 
 def files_are_flat(p: Package) -> Problems:
@@ -68,9 +29,11 @@ def description_is_named_rdf_yaml(p: Package) -> Problems:
 
 
 def format_version_is_0_5(p: Package) -> Problems:
-    version = p.get("format_version")
-    if not str(version).startswith("0.5."):
-        yield f"it is {version or 'not stated'}; expected 0.5.x"
+    version = str(p.get("format_version") or "not stated")
+    if version.startswith("0.4."):
+        yield Unknown(f"it is {version}, which programs still read, but most of these rules do not: update it to 0.5")
+    elif not version.startswith("0.5."):
+        yield f"it is {version}; expected 0.5.x"
     if p.get("type") != "model":
         yield f"type is {p.get('type') or 'not stated'}; expected model"
 
@@ -78,7 +41,7 @@ def format_version_is_0_5(p: Package) -> Problems:
 def documentation_and_covers_are_plain_strings(p: Package) -> Problems:
     if not isinstance(p.get("documentation"), str):
         yield "documentation is no plain file name; deepImageJ, QuPath and ilastik 1.4.2 fail on anything else"
-    covers = _list(p.get("covers"))
+    covers = as_list(p.get("covers"))
     if not covers or not all(isinstance(c, str) for c in covers):
         yield "covers is no list of plain file names; deepImageJ, QuPath and ilastik 1.4.2 fail on anything else"
 
@@ -105,9 +68,9 @@ def checksums_agree(p: Package) -> Problems:
 
 def one_input_and_one_output(p: Package) -> Problems:
     for side in ("inputs", "outputs"):
-        n = len(_list(p.get(side)))
+        n = len(as_list(p.get(side)))
         if n != 1:
-            yield f"there are {n} {side}; ilastik and QuPath take exactly one"
+            yield f"there are {n} {side}; ilastik and QuPath take exactly one: put further images into channels"
 
 
 def axes_are_batch_channel_space(p: Package) -> Problems:
@@ -120,10 +83,20 @@ def axes_are_batch_channel_space(p: Package) -> Problems:
             yield f"{side} have the axes {', '.join(types) or 'none'}; expected batch, channel, space, space"
         if ids not in (["y", "x"], ["z", "y", "x"]):
             yield f"{side} have the space axes {', '.join(ids) or 'none'}; expected y, x or z, y, x"
-        if "time" in types:
-            yield f"{side} have a time axis, on which deepImageJ crashes"
     if orders[0] != orders[1]:
         yield "the axes of input and output differ in number or order"
+
+
+def there_is_no_time_axis(p: Package) -> Problems:
+    for side in ("inputs", "outputs"):
+        if "time" in [a.get("type") for a in p.axes(side)]:
+            yield f"{side} have a time axis, on which deepImageJ crashes: give time points as the batch"
+
+
+def it_is_two_dimensional(p: Package) -> Problems:
+    ids = [str(a.get("id")) for a in p.space("inputs")]
+    if len(ids) != 2:
+        yield f"the model has the space axes {', '.join(ids) or 'none'}, and QuPath takes 2-D models only"
 
 
 def channel_names_are_lists(p: Package) -> Problems:
@@ -140,13 +113,31 @@ def tensors_are_float32(p: Package) -> Problems:
             yield f"the type of {side} is {dtype}; expected float32"
 
 
-def sizes_are_free(p: Package) -> Problems:
+def sizes_are_stated(p: Package) -> Problems:
     for axis in p.space("inputs"):
         size = axis.get("size")
-        if not (isinstance(size, dict) and isinstance(size.get("min"), int) and isinstance(size.get("step"), int)):
-            yield f"the size of {axis.get('id')} is fixed or missing; expected min and step"
-        elif size["step"] < 1 or size["min"] % size["step"]:
-            yield f"min of {axis.get('id')} ({size['min']}) is no multiple of step ({size['step']}): deepImageJ fails"
+        ranged = isinstance(size, dict) and isinstance(size.get("min"), int) and isinstance(size.get("step"), int)
+        if not (ranged or isinstance(size, int)):
+            yield f"the size of {axis.get('id')} is missing; expected a number, or min and step"
+        elif isinstance(size, dict) and size["step"] < 1:
+            yield f"the step of {axis.get('id')} is {size['step']}; expected 1 or more"
+
+
+def sizes_suit_jdll(p: Package) -> Problems:
+    for axis in p.space("inputs"):
+        size = axis.get("size")
+        if isinstance(size, dict) and size.get("step") and size.get("min", 0) % size["step"]:
+            yield f"min of {axis.get('id')} ({size.get('min')}) is no multiple of step ({size['step']}): JDLL fails"
+
+
+def sizes_suit_ilastiks_tiles(p: Package) -> Problems:
+    for axis in p.space("inputs"):
+        size, tile = axis.get("size"), ILASTIK_TILE_PX.get(str(axis.get("id")))
+        least = size.get("min") if isinstance(size, dict) else size
+        if len(p.space("inputs")) == 3:
+            tile = ILASTIK_TILE_PX["z"]
+        if isinstance(least, int) and tile is not None and least > tile:
+            yield f"{axis.get('id')} needs {least} px at least, and ilastik gives tiles of {tile} px"
 
 
 def output_has_the_size_of_the_input(p: Package) -> Problems:
@@ -154,7 +145,12 @@ def output_has_the_size_of_the_input(p: Package) -> Problems:
         size = axis.get("size")
         if not isinstance(size, dict) or size.get("axis_id") != axis.get("id"):
             yield f"the size of {axis.get('id')} does not refer to that of the input"
-        elif size.get("offset", 0) != 0:
+
+
+def offsets_are_zero(p: Package) -> Problems:
+    for axis in p.space("outputs"):
+        size = axis.get("size")
+        if isinstance(size, dict) and size.get("offset", 0) != 0:
             yield f"offset of {axis.get('id')} is {size['offset']}; deepImageJ applies it twice, so it must be 0"
 
 
@@ -164,26 +160,51 @@ def output_has_a_halo(p: Package) -> Problems:
             yield f"{axis.get('id')} has none, so tiles would show seams"
 
 
-def processing_runs_everywhere(p: Package) -> Problems:
-    """The explicit variant is let through: it is asked for by name."""
-    for side, key in (("inputs", "preprocessing"), ("outputs", "postprocessing")):
-        for step in _list(p.get(side, 0, key)):
-            name = step.get("id", step.get("name")) if isinstance(step, dict) else step
-            if name not in _OUR_STEPS[key]:
-                yield f"{key} asks for {name}, which not every consumer knows; do it inside of the graph"
+def processing_suits_jdll(p: Package) -> Problems:
+    for key, name, kwargs in _steps(p):
+        if name == "fixed_zero_mean_unit_variance" and any(isinstance(v, list) for v in kwargs.values()):
+            yield f"{key} has {name} with a list of values, on which JDLL fails: do it inside of the graph"
+        elif name == "scale_linear" and any(isinstance(v, list) and len(v) > 1 for v in kwargs.values()):
+            yield f"{key} has {name} with a list of values, of which JDLL takes the first for all channels"
+        elif name not in _JDLL_STEPS:
+            yield Unknown(f"{key} asks for {name}, which was not tried in JDLL")
+        elif name == "fixed_zero_mean_unit_variance":
+            yield Unknown(f"{key} has {name}: right up to JDLL 0.6.3, and later for images of floating point alone")
 
 
-def only_torchscript_weights(p: Package) -> Problems:
-    formats = list(p.get("weights"))
-    if formats != ["torchscript"]:
-        yield f"the weights are {', '.join(map(str, formats)) or 'missing'}; expected torchscript alone"
-    elif p.get("weights", "torchscript", "source") != WEIGHTS:
-        yield f"the weights' file is {p.get('weights', 'torchscript', 'source')}; expected {WEIGHTS}"
+def processing_suits_qupath(p: Package) -> Problems:
+    for key, name, kwargs in _steps(p):
+        if name == "fixed_zero_mean_unit_variance":
+            yield f"{key} has {name}, which QuPath skips with a line in its log: do it inside of the graph"
+        elif name == "scale_linear" and not all(isinstance(v, list) for k, v in kwargs.items() if k != "axis"):
+            yield f"{key} has {name} with one value, which QuPath cannot read: do it inside of the graph"
+        elif name != "ensure_dtype":
+            yield Unknown(f"{key} asks for {name}, which was not tried in QuPath")
+
+
+def there_is_torchscript(p: Package) -> Problems:
+    if "torchscript" not in p.formats:
+        found = ", ".join(p.formats) or "missing"
+        if {"onnx", "tensorflow_saved_model_bundle", "keras_hdf5"} & set(p.formats):
+            yield Unknown(f"the weights are {found}: nothing but TorchScript is run here")
+        else:
+            yield f"the weights are {found}; Fiji, Icy and QuPath need TorchScript: export it"
+
+
+def torchscript_is_alone(p: Package) -> Problems:
+    if "torchscript" in p.formats and len(p.formats) > 1:
+        yield Unknown(f"the weights are {', '.join(p.formats)}, and which of them JDLL takes is its own choice")
+
+
+def jdll_finds_the_weights(p: Package) -> Problems:
+    source = str(p.get("weights", "torchscript", "source") or "none")
+    if "torchscript" in p.formats and source.find(".pt") != len(source) - 3:
+        yield f"the weights' file is {source}, whose name JDLL cuts at the first .pt: expected weights.pt"
 
 
 def pytorch_version_is_plain(p: Package) -> Problems:
     version = p.get("weights", "torchscript", "pytorch_version") or "not stated"
-    if not re.fullmatch(r"\d+\.\d+(\.\d+)?", str(version)):
+    if "torchscript" in p.formats and not re.fullmatch(r"\d+\.\d+(\.\d+)?", str(version)):
         yield f"it is {version}; expected x.y.z"
 
 
@@ -194,88 +215,47 @@ def config_suits_deepimagej(p: Package) -> Problems:
         yield "config has a section deepimagej, which is of older formats"
 
 
-def tolerance_is_stated(p: Package) -> Problems:
-    if not _list(p.get("config", "bioimageio", "reproducibility_tolerance")):
-        yield "config.bioimageio has no reproducibility_tolerance"
-
-
-def name_is_allowed(p: Package) -> Problems:
-    name = str(p.get("name") or "")
-    if not re.fullmatch(NAME_RULE, name):
-        yield f"{name!r} is not made of 5 to 128 letters, digits, spaces and _ + - ( )"
-
-
-def people_can_be_reached(p: Package) -> Problems:
-    people = [q for q in _list(p.get("authors")) + _list(p.get("maintainers")) if isinstance(q, dict)]
-    if not _list(p.get("authors")):
-        yield "there are no authors"
-    if not any(q.get("github_user") for q in people):
-        yield "neither an author nor a maintainer has a github_user"
-
-
-def citations_can_be_found(p: Package) -> Problems:
-    cite = [c for c in _list(p.get("cite")) if isinstance(c, dict)]
-    if not cite or not all(c.get("doi") or c.get("url") for c in cite):
-        yield "it must cite at least one text, each with doi or url"
-
-
-def license_is_spdx(p: Package) -> Problems:
-    if p.get("license") not in spdx_licenses():
-        yield f"{p.get('license') or 'none'} is no SPDX identifier"
-
-
-def tags_are_there(p: Package) -> Problems:
-    if not _list(p.get("tags")):
-        yield "there are none, so the zoo's search will not find the model"
-
-
-def cover_fits(p: Package) -> Problems:
-    for name in _list(p.get("covers")):
-        if isinstance(name, str) and name in p.archive.names:
-            yield from _cover_problems(name, p.archive.read(name))
-
-
-def readme_has_validation(p: Package) -> Problems:
-    name = p.get("documentation")
-    if not isinstance(name, str) or name not in p.archive.names:
-        yield "there is no README.md"
-    elif not VALIDATION_HEADING.search(p.archive.read(name, MAX_TEXT_BYTES).decode(errors="replace")):
-        yield f"{name} has no heading with Validation"
-
-
-RULES: dict[str, Callable[[Package], Problems]] = {
-    "all files lie in the root": files_are_flat,
-    "the description is rdf.yaml": description_is_named_rdf_yaml,
-    "format version": format_version_is_0_5,
-    "documentation and covers are plain strings": documentation_and_covers_are_plain_strings,
-    "no null values": nothing_is_null,
-    "all files are inside": files_are_inside,
-    "checksums": checksums_agree,
-    "one input, one output": one_input_and_one_output,
-    "axes": axes_are_batch_channel_space,
-    "channel names": channel_names_are_lists,
-    "float32 on both sides": tensors_are_float32,
-    "free sizes": sizes_are_free,
-    "output has the input's size": output_has_the_size_of_the_input,
-    "halo": output_has_a_halo,
-    "processing": processing_runs_everywhere,
-    "weights": only_torchscript_weights,
-    "pytorch_version": pytorch_version_is_plain,
-    "config": config_suits_deepimagej,
-    "tolerance": tolerance_is_stated,
-    "name": name_is_allowed,
-    "authors and maintainers": people_can_be_reached,
-    "citations": citations_can_be_found,
-    "license": license_is_spdx,
-    "tags": tags_are_there,
-    "cover": cover_fits,
-    "README": readme_has_validation,
+RULES: dict[str, Rule] = {
+    "all files lie in the root": Rule(files_are_flat, JDLL, reads_0_5=False),
+    "the description is rdf.yaml": Rule(description_is_named_rdf_yaml, JDLL, reads_0_5=False),
+    "format version": Rule(format_version_is_0_5, ALL, reads_0_5=False),
+    "documentation and covers are plain strings": Rule(
+        documentation_and_covers_are_plain_strings, (*JDLL, "qupath", "ilastik"), reads_0_5=False
+    ),
+    "no null values": Rule(nothing_is_null, JDLL, reads_0_5=False),
+    "all files are inside": Rule(files_are_inside, ALL, reads_0_5=False),
+    "checksums": Rule(checksums_agree, ALL),
+    "one input, one output": Rule(one_input_and_one_output, ("qupath", "ilastik"), reads_0_5=False),
+    "axes": Rule(axes_are_batch_channel_space, ALL),
+    "no time axis": Rule(there_is_no_time_axis, JDLL),
+    "two dimensions": Rule(it_is_two_dimensional, ("qupath",), of_the_kind=True),
+    "channel names": Rule(channel_names_are_lists, ALL),
+    "float32 on both sides": Rule(tensors_are_float32, ALL),
+    "sizes are stated": Rule(sizes_are_stated, ALL),
+    "min is a multiple of step": Rule(sizes_suit_jdll, JDLL),
+    "fits ilastik's tiles": Rule(sizes_suit_ilastiks_tiles, ("ilastik",), of_the_kind=True),
+    "output has the input's size": Rule(output_has_the_size_of_the_input, ALL),
+    "offset is 0": Rule(offsets_are_zero, JDLL),
+    "halo": Rule(output_has_a_halo, (*JDLL, "ilastik", "core", "zoo")),
+    "processing in JDLL": Rule(processing_suits_jdll, JDLL, of_the_kind=True),
+    "processing in QuPath": Rule(processing_suits_qupath, ("qupath",), of_the_kind=True),
+    "TorchScript is there": Rule(there_is_torchscript, (*JDLL, "qupath"), reads_0_5=False),
+    "TorchScript alone": Rule(torchscript_is_alone, JDLL, of_the_kind=True, reads_0_5=False),
+    "name of the weights' file": Rule(jdll_finds_the_weights, JDLL, reads_0_5=False),
+    "pytorch_version": Rule(pytorch_version_is_plain, (*JDLL, "qupath")),
+    "config": Rule(config_suits_deepimagej, JDLL, reads_0_5=False),
+    **ZOO_RULES,
 }
 """The rules that can be judged without running the model, by the words that the report names them with."""
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _steps(p: Package) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The steps of processing: preprocessing or postprocessing, name, arguments."""
+    for side, key in _PROCESSING:
+        for step in as_list(p.get(side, 0, key)):
+            named = step if isinstance(step, dict) else {"id": step}
+            kwargs = named.get("kwargs")
+            yield key, str(named.get("id", named.get("name"))), kwargs if isinstance(kwargs, dict) else {}
 
 
 def _nulls(node: Any, place: str = "") -> Problems:
@@ -284,15 +264,3 @@ def _nulls(node: Any, place: str = "") -> Problems:
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, child in children:
         yield from _nulls(child, f"{place}.{key}".removeprefix("."))
-
-
-def _cover_problems(name: str, data: bytes) -> Problems:
-    if len(data) > COVER_BYTES:
-        yield f"{name} has {len(data):,} bytes; the zoo takes up to {COVER_BYTES:,}"
-    try:
-        width, height = Image.open(io.BytesIO(data)).size  # reads the header alone
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
-        yield f"{name} is no picture"
-        return
-    if width not in (height, 2 * height):
-        yield f"{name} is {width} x {height} px; expected a ratio of 2:1 or 1:1"

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from cosdd_zoo.errors import PackageError
 from cosdd_zoo.export.archive import kind_of_weights
+from cosdd_zoo.export.judged import Package
 from cosdd_zoo.export.rdf import ZScore, processing_of
-from cosdd_zoo.export.rules import Package, Rule
+from cosdd_zoo.export.targets import ALL, JDLL, State, Verdict
 from cosdd_zoo.export.torchscript import load_script, op_names
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ Array = NDArray[np.float32]
 ZOO_ABSOLUTE, ZOO_RELATIVE = 1.5e-4, 1e-4
 """What the zoo's test of deepImageJ allows: |difference| <= absolute + relative * |expected|."""
 
+_RANDOM = {
+    f"aten::{name}{end}"
+    for name in (
+        "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "bernoulli",
+        "multinomial", "poisson", "uniform", "exponential", "cauchy", "geometric", "log_normal", "random",
+    )
+    for end in ("", "_")
+}  # fmt: skip
 _KINDS = {"pickle": "a pickle, which can run any program when it is opened", "unknown": "no TorchScript archive"}
 
 
@@ -53,14 +62,20 @@ class Model(NamedTuple):
     test_output: Array
     absolute: float
     relative: float
+    fixed: tuple[bool, ...] = ()  # along *: whether the description allows one size alone
 
     def __call__(self, x: Array) -> Array:
         return run_graph(self.module, x, self.processing)
 
 
-class Verdict(NamedTuple):
+class Outcome(NamedTuple):
     passed: bool
     detail: str
+
+
+class Measured(NamedTuple):
+    rule: Callable[[Model], Outcome]
+    targets: tuple[str, ...]
 
 
 def loaded(package: Package) -> ScriptModule:
@@ -78,20 +93,21 @@ def loaded(package: Package) -> ScriptModule:
         raise PackageError(f"{source} cannot be loaded: {first_line(error)}") from None
 
 
-def run_rules(module: ScriptModule, package: Package) -> Iterator[Rule]:
+def run_rules(module: ScriptModule, package: Package) -> Iterator[Verdict]:
     """The rules on the graph itself, and those that are measured."""
-    yield Rule("libtorch 1.13.1", *_runs_in_old_libtorch(module))
-    yield Rule("not frozen", *_can_be_moved(module))
+    for name, (graph_rule, targets) in _OF_THE_GRAPH.items():
+        yield _verdict(name, targets, graph_rule(module))
     try:
         model = _model(module, package)
     except (PackageError, TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
-        yield Rule("reproduces its test output", False, f"the test tensors cannot be read: {first_line(error)}")
+        state: State = "unknown" if str(package.get("format_version")).startswith("0.4.") else "fails"
+        yield Verdict(REPRODUCES, ALL, state, f"the test tensors cannot be read: {first_line(error)}")
         return
-    for name, rule in _MEASURED.items():
+    for name, (rule, targets) in _MEASURED.items():
         try:
-            yield Rule(name, *rule(model))
+            yield _verdict(name, targets, rule(model))
         except Exception as error:  # TorchScript raises kinds of its own; whatever it is, the model fails
-            yield Rule(name, False, f"the model fails: {last_line(error)}")
+            yield Verdict(name, targets, "fails", f"the model fails: {last_line(error)}")
 
 
 def run_graph(module: ScriptModule, x: Array, processing: ZScore | None = None) -> Array:
@@ -155,6 +171,7 @@ def _model(module: ScriptModule, package: Package) -> Model:
         _test_tensor(package, "outputs"),
         float(stated.get("absolute_tolerance", 1e-3)),
         float(stated.get("relative_tolerance", 1e-3)),
+        tuple(isinstance(axis.get("size"), int) for axis in package.space("inputs")),
     )
 
 
@@ -164,55 +181,88 @@ def _test_tensor(package: Package, side: str) -> Array:
     return array
 
 
-def _runs_in_old_libtorch(module: ScriptModule) -> Verdict:
+def _runs_in_old_libtorch(module: ScriptModule) -> Outcome:
     newer = newer_ops(op_names(module))
     if newer:
-        return Verdict(
-            False, f"the graph refers to {', '.join(newer[:5])}, which QuPath 0.5 and deepImageJ do not have"
+        return Outcome(
+            False,
+            f"the graph refers to {', '.join(newer[:5])}, which QuPath 0.5 does not have, and deepImageJ may not: "
+            f"build it of older operators",
         )
-    return Verdict(True, "it has all of the graph's operators")
+    return Outcome(True, "it has all of the graph's operators")
 
 
-def _can_be_moved(module: ScriptModule) -> Verdict:
+def _draws_nothing(module: ScriptModule) -> Outcome:
+    """Operators that draw from a generator, whose state differs from program to program."""
+    drawing = sorted({name for name in op_names(module) if name.partition(".")[0] in _RANDOM})
+    if drawing:
+        return Outcome(False, f"the graph draws random numbers ({', '.join(drawing[:3])}), so no result is repeated")
+    return Outcome(True, "the result is a function of the image")
+
+
+def _can_be_moved(module: ScriptModule) -> Outcome:
     n = len(list(module.parameters()))
-    return Verdict(n > 0, f"{n} parameters" if n else "the graph has no parameters, so ilastik cannot move it to a GPU")
+    return Outcome(n > 0, f"{n} parameters" if n else "the graph has no parameters, so ilastik cannot move it to a GPU")
 
 
-def _reproduces(model: Model) -> Verdict:
+def _reproduces(model: Model) -> Outcome:
     found, expected = model(model.test_input), model.test_output
     if found.shape != expected.shape:
-        return Verdict(False, f"the output's shape is {found.shape}, and {expected.shape} was expected")
+        return Outcome(False, f"the output's shape is {found.shape}, and {expected.shape} was expected")
     own = difference(found, expected, model.absolute, model.relative)
     zoo = difference(found, expected, ZOO_ABSOLUTE, ZOO_RELATIVE)
     n_beyond = max(own.n_beyond, zoo.n_beyond)
     too_far = f"; {n_beyond:,} of {found.size:,} values are further off than allowed" if n_beyond else ""
-    return Verdict(n_beyond == 0, f"{zoo}{too_far}")
+    return Outcome(n_beyond == 0, f"{zoo}{too_far}")
 
 
-def _takes_batches(model: Model) -> Verdict:
+def _takes_batches(model: Model) -> Outcome:
     x = model.test_input
     found = model(np.concatenate([x, x[..., ::-1]]))
     if found.shape[0] != 2 * len(x):
-        return Verdict(False, f"from {2 * len(x)} images it makes {found.shape[0]}")
+        return Outcome(False, f"from {2 * len(x)} images it makes {found.shape[0]}")
     d = difference(found[: len(x)], model(x), ZOO_ABSOLUTE, ZOO_RELATIVE)
-    return Verdict(d.n_beyond == 0, f"an image in a batch against alone: {d}")
+    return Outcome(d.n_beyond == 0, f"an image in a batch against alone: {d}")
 
 
-def _takes_any_size(model: Model) -> Verdict:
+def _takes_any_size(model: Model) -> Outcome:
+    """Of 1, 7 and 37 px, along each axis a little more than along the one before; fixed sizes are left alone."""
     for size in (1, 7, 37):
         x = model.test_input
         for axis in range(2, x.ndim):
-            x = np.take(x, range(min(size + 2 * axis - 4, x.shape[axis])), axis=axis)
+            n_px = x.shape[axis] if model.fixed[axis - 2] else min(size + 2 * axis - 4, x.shape[axis])
+            x = np.take(x, range(n_px), axis=axis)
         found = model(x)
         if found.shape[2:] != x.shape[2:]:
-            return Verdict(False, f"from {x.shape[2:]} px it makes {found.shape[2:]}")
+            return Outcome(False, f"from {x.shape[2:]} px it makes {found.shape[2:]}")
         if not np.isfinite(found).all():
-            return Verdict(False, f"at {x.shape[2:]} px it makes values that are not finite")
-    return Verdict(True, "from 1 px up")
+            return Outcome(False, f"at {x.shape[2:]} px it makes values that are not finite")
+    return Outcome(True, "of the fixed size alone" if all(model.fixed) else "from 1 px up")
 
 
-_MEASURED: dict[str, Callable[[Model], Verdict]] = {
-    "reproduces its test output": _reproduces,
-    "batches": _takes_batches,
-    "any image size": _takes_any_size,
+def _runs_elsewhere(model: Model) -> Outcome:
+    """On a device without values, which stands for a GPU: what was made for the CPU alone fails there as well."""
+    moved = load_script(bytes(model.module.save_to_buffer()), "meta")
+    with torch.no_grad():
+        y = moved(torch.empty(model.test_input.shape, device="meta"))
+    if tuple(y.shape) != model.test_output.shape:
+        return Outcome(False, f"on another device it makes {tuple(y.shape)}")
+    return Outcome(True, "loaded on a device without values, in place of a GPU")
+
+
+def _verdict(name: str, targets: tuple[str, ...], outcome: Outcome) -> Verdict:
+    return Verdict(name, targets, "holds" if outcome.passed else "fails", outcome.detail)
+
+
+REPRODUCES = "reproduces its test output"
+_OF_THE_GRAPH: dict[str, tuple[Callable[[ScriptModule], Outcome], tuple[str, ...]]] = {
+    "operators of libtorch 1.13.1": (_runs_in_old_libtorch, (*JDLL, "qupath")),
+    "not frozen": (_can_be_moved, ("ilastik", "core")),
+    "no random numbers": (_draws_nothing, ALL),
+}
+_MEASURED: dict[str, Measured] = {
+    REPRODUCES: Measured(_reproduces, ALL),
+    "batches": Measured(_takes_batches, ("ilastik", "core", "zoo")),
+    "any image size": Measured(_takes_any_size, ALL),
+    "other devices": Measured(_runs_elsewhere, (*JDLL, "ilastik", "core", "qupath")),
 }
