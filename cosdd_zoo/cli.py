@@ -31,6 +31,7 @@ app = typer.Typer(
 NOISE_HELP = "stripes, pickup, ar1, checkerboard, emccd, scmos, or uncorrelated for comparison."
 CLEAN_HELP = "filaments (by default), nuclei or lattice; or clean images: a file, a folder or a glob."
 TEACHER_HELP = "Posterior samples averaged for each target, 2 by default. 0: the latents' means."
+SIDE_HELP = "The only size along y and x, so that Fiji cuts tiles of it; by default any size is taken."
 TARGET_HELP = "fiji, icy, qupath, ilastik, core, zoo or all (by default); can be given several times."
 SAMPLES_HELP = "Posterior samples to average; 100 on a GPU, 16 on a CPU. 0: the latents' means, in one pass."
 
@@ -202,6 +203,7 @@ def export(
     direct: Annotated[bool, typer.Option("--direct", help="Export the direct denoiser: one pass.")] = False,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Standard deviation as further channels.")] = False,
     processing: Annotated[str, typer.Option(help="graph (statistics inside) or rdf (explicit).")] = "graph",
+    side_px: Annotated[int | None, typer.Option(min=1, help=SIDE_HELP)] = None,
     sample: Annotated[Path | None, typer.Option(help="Image for test and cover; by default a training image.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -210,7 +212,7 @@ def export(
 
     report = api.export(
         run, output, card=card, n_samples=samples, direct=direct, uncertainty=uncertainty, processing=processing,
-        sample=sample, overwrite=overwrite,
+        side_px=side_px, sample=sample, overwrite=overwrite,
     )  # fmt: skip
     typer.echo(f"{report.path}  ({report.path.stat().st_size / 1e6:.1f} MB, bioimageio.core: {report.status})")
     _print_check(report.check)

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from exported import MEAN, STD, changed, demo_card, noisy, stand_in
+from exported import MEAN, STD, demo_card, described, noisy, stand_in
 from typer.testing import CliRunner
 
 from cosdd_zoo.cli import app
+from cosdd_zoo.errors import PackageError
 from cosdd_zoo.export.check import check
 from cosdd_zoo.export.package import write_package
 from cosdd_zoo.export.rdf import ZScore
@@ -69,11 +70,12 @@ def test_the_command_judges_the_targets_that_are_asked_for(volumes: Path) -> Non
     assert {"rule", "target", "state", "detail"} == set(report["findings"][0])
 
 
-def test_a_fixed_size_is_no_fault(package: Path, tmp_path: Path) -> None:
-    def fix(rdf: dict[str, object]) -> None:
-        for axis in rdf["inputs"][0]["axes"][2:]:  # type: ignore[index]
-            axis["size"] = 128
-
-    report = check(changed(package, tmp_path / "fixed.zip", {}, fix))
+def test_a_fixed_size_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "fixed.zip"
+    write_package(stand_in(), path, demo_card(), noisy(1, 100, 200), [16, 16], side_px=128)
+    assert [a["size"] for a in described(path)["inputs"][0]["axes"][2:]] == [128, 128]
+    report = check(path)
     assert report.passed
     assert report.of_rule("any image size")[0].detail == "of the fixed size alone"
+    with pytest.raises(PackageError, match="The fixed size is 60 px, and tiles of this model need 64 px at least"):
+        write_package(stand_in(), tmp_path / "b.zip", demo_card(), noisy(1, 100, 200), [16, 16], side_px=60)

@@ -45,6 +45,7 @@ def export(
     direct: bool = False,
     uncertainty: bool = False,
     processing: str = "graph",
+    side_px: int | None = None,
     sample: Path | NDArray[Any] | None = None,
     figures: dict[str, float | str] | None = None,
     overwrite: bool = False,
@@ -53,6 +54,7 @@ def export(
 
     sample: an image file, or an array [C, *], for the test tensors and the cover; by default the first training image.
     processing: "graph" (portable: statistics inside) or "rdf" (z-score before and after it, said in the rdf).
+    side_px: the one size along y and x that the description allows, so that Fiji cuts tiles of it; by default any.
 
     Raises ConfigError, ImageError, OutputError or PackageError with a sentence each.
     """
@@ -74,6 +76,7 @@ def export(
         halos(checkpoint.config.network),
         uncertainty=uncertainty,
         processing=outside,
+        side_px=side_px,
         figures=figures,
         config_text=to_yaml(_without_paths(checkpoint)),
         overwrite=overwrite,

@@ -82,6 +82,7 @@ def write_package(
     channel_names: Sequence[str] = (),
     uncertainty: bool = False,
     processing: ZScore | None = None,
+    side_px: int | None = None,
     figures: Figures | None = None,
     config_text: str = "",
     overwrite: bool = False,
@@ -90,13 +91,14 @@ def write_package(
 
     sample: an image of the kind that the model is for, [C, *], raw grey values; its middle becomes the test input.
     halo_px: along *. channel_names: by default `intensity`, or channel1, channel2 ... processing: z-scores outside of
-    the graph, whose module then takes and returns z-scored values. config_text: travels along as config.yaml.
+    the graph, whose module then takes and returns z-scored values. side_px: the one size along y and x that the
+    description allows; by default any. config_text: travels along as config.yaml.
 
     Raises OutputError if the file is there already or cannot be written, and PackageError if the package would not
     pass `check`; no file is left then.
     """
     names = channel_names or default_channel_names(len(sample))
-    io = interface(names, halo_px, uncertainty)
+    io = interface(names, halo_px, uncertainty, side_px)
     with beside(Path(path), overwrite) as part:
         _write_zip(part, _contents(module, card, io, cropped(sample, io), processing, figures or {}, config_text))
         report = _passed(check(part), Path(path))
@@ -143,8 +145,8 @@ def cropped(sample: np.ndarray[Any, np.dtype[Any]], io: Interface) -> Array:
             f"{', '.join(io.axes)}. Give an image of the kind that the model was trained on."
         )
     x = sample.astype(np.float32)
-    for axis, (name, least) in enumerate(zip(io.axes, io.min_px, strict=True), 1):
-        x = _middle(x, axis, max(least, min(_TEST_PX[name], x.shape[axis])))
+    for axis, (name, least, fixed) in enumerate(zip(io.axes, io.min_px, io.fixed_px, strict=True), 1):
+        x = _middle(x, axis, fixed or max(least, min(_TEST_PX[name], x.shape[axis])))
     return np.ascontiguousarray(x[np.newaxis])
 
 

@@ -43,6 +43,7 @@ class Interface(NamedTuple):
     input_channels: tuple[str, ...]
     output_channels: tuple[str, ...]
     halo_px: tuple[int, ...]  # along *
+    side_px: int | None = None  # along y and x, where no other size is taken
 
     @property
     def axes(self) -> str:
@@ -56,14 +57,22 @@ class Interface(NamedTuple):
             max(MIN_PX[axis], round_up(2 * halo + 1, 4)) for axis, halo in zip(self.axes, self.halo_px, strict=True)
         )
 
+    @property
+    def fixed_px(self) -> tuple[int | None, ...]:
+        """The only size along *, or None where sizes are free."""
+        return tuple(self.side_px if axis in "yx" else None for axis in self.axes)
+
 
 class Tolerance(NamedTuple):
     relative: float
     absolute: float  # grey values
 
 
-def interface(channel_names: Sequence[str], halo_px: Sequence[int], uncertainty: bool) -> Interface:
-    """The tensors of a model for images with these channels, its halo along *. Raises PackageError for 1-D models.
+def interface(
+    channel_names: Sequence[str], halo_px: Sequence[int], uncertainty: bool, side_px: int | None = None
+) -> Interface:
+    """The tensors of a model for images with these channels, its halo along *. Raises PackageError for 1-D models, and
+    for a fixed side that leaves nothing inside of the halo.
 
     Uncertainty is a further channel of the one output: a second tensor excludes ilastik and QuPath.
     """
@@ -78,7 +87,13 @@ def interface(channel_names: Sequence[str], halo_px: Sequence[int], uncertainty:
     inputs = ("intensity",) if one else tuple(channel_names)
     limits = [MAX_HALO_PX[axis] for axis in SPATIAL_AXES[len(halo_px)]]
     halo = tuple(min(max(int(h), 1), limit) for h, limit in zip(halo_px, limits, strict=True))
-    return Interface(inputs, tuple(denoised + std), halo)
+    found = Interface(inputs, tuple(denoised + std), halo, side_px)
+    if side_px is not None and side_px < max(found.min_px):
+        raise PackageError(
+            f"The fixed size is {side_px} px, and tiles of this model need {max(found.min_px)} px at least: give that "
+            f"or more."
+        )
+    return found
 
 
 def description(
@@ -154,8 +169,8 @@ def _filled(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _input_axes(io: Interface) -> list[Description]:
-    sizes = zip(io.axes, io.min_px, strict=True)
-    space = [{"type": "space", "id": a, "size": {"min": least, "step": 1}} for a, least in sizes]
+    sizes = zip(io.axes, io.min_px, io.fixed_px, strict=True)
+    space = [{"type": "space", "id": a, "size": fixed or {"min": least, "step": 1}} for a, least, fixed in sizes]
     return [{"type": "batch"}, {"type": "channel", "channel_names": list(io.input_channels)}, *space]
 
 
