@@ -7,7 +7,7 @@ VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-real test bench bench-gpu bench-smoke format clean
+.PHONY: demo demo-real test bench bench-gpu bench-smoke conformance format clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/cosdd-zoo demo --overwrite
@@ -36,6 +36,10 @@ bench-gpu:
 bench-smoke: $(BENCH_VENV)/bench-ready
 	cd benchmarks && $(abspath $(BENCH_VENV))/bin/python -m sides.smoke $(abspath $(AUTHORS_CODE))
 
+# every kind of package in every version of bioimageio.core and bioimageio.spec that matters; about ten minutes
+conformance: $(VENV)/test-ready
+	$(BIN)/python tests/conformance/matrix.py -o docs/conformance.md --work .conformance
+
 format: $(VENV)/test-ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -55,4 +59,4 @@ $(BENCH_VENV)/bench-ready: pyproject.toml packaging/constraints-bench.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) cosdd-demo cosdd-demo-real
+	rm -rf $(VENV) $(BENCH_VENV) .conformance cosdd-demo cosdd-demo-real
