@@ -7,7 +7,7 @@ VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-real test bench bench-gpu bench-smoke conformance format clean
+.PHONY: demo demo-real test bench bench-gpu bench-smoke conformance conformance-libtorch format clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/cosdd-zoo demo --overwrite
@@ -39,6 +39,10 @@ bench-smoke: $(BENCH_VENV)/bench-ready
 # every kind of package in every version of bioimageio.core and bioimageio.spec that matters; about ten minutes
 conformance: $(VENV)/test-ready
 	$(BIN)/python tests/conformance/matrix.py -o docs/conformance.md --work .conformance
+
+# the same packages' weights in libtorch 1.13.1 to the newest, by a C++ program; downloads 3 GB and keeps 2
+conformance-libtorch: $(VENV)/test-ready
+	$(BIN)/python tests/conformance/libtorch.py -o docs/conformance-libtorch.md --work .conformance
 
 format: $(VENV)/test-ready
 	$(BIN)/ruff format .
