@@ -36,7 +36,7 @@ VARIANTS = {
     "mean of 8": Variant(),
     "latents' means": Variant(options={"n_samples": 0}),
     "direct": Variant({"direct": True}, {"direct": True}),
-    "with uncertainty": Variant(options={"uncertainty": True, "n_samples": 2}),
+    "with uncertainty": Variant(options={"uncertainty": True}),
     "two channels": Variant({"n_channels": 2}, {"n_samples": 2}, shape=(2, 160, 144)),
     "3-D": Variant({"n_dims": 3}, {"n_samples": 0}, shape=(1, 16, 96, 80)),
     "noise axis y": Variant({"noise_axis": "y"}, {"n_samples": 2}),
