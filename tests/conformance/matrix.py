@@ -62,8 +62,8 @@ def text(columns: Columns) -> str:
         head,
         f"## bioimageio.core\n\nWith {others}.\n",
         table(cores),
-        "\nIn blocks against whole, largest difference. Random weights see further than any halo: this says that blocks\n"
-        "run, and not how well those of trained models fit together.\n",
+        "\nIn blocks against whole, largest difference. Random weights see further than any halo: this says that\n"
+        "blocks run, and not how well those of trained models fit together.\n",
         table(cores, "blocks"),
         "\n## bioimageio.spec\n",
         table(specs),
