@@ -25,7 +25,7 @@ NAME_RULE = r"[A-Za-z0-9_+\- ()]{5,128}"
 VALIDATION_HEADING = re.compile(r"^#{1,6} .*Validation.*$", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _UNFILLED = re.compile(r"^<.*>$", re.DOTALL)
-_WORDS = {"psnr": "PSNR", "ssim": "SSIM", "db": "(dB)", "px": "(px)", "ms": "(ms)", "mb": "(MB)"}
+_WORDS = {"psnr": "PSNR", "ssim": "SSIM", "db": "(dB)", "px": "(px)", "ms": "(ms)", "mb": "(MB)", "std": "(std)"}
 
 Figures = Mapping[str, float | str]
 """Measured figures by name, e.g. {"psnr_noisy_db": 20.1}; names are words joined by underscores, the unit last."""

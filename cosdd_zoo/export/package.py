@@ -24,6 +24,7 @@ from cosdd_zoo.errors import PackageError
 from cosdd_zoo.export.archive import MAX_TEXT_BYTES, open_archive, parse_description
 from cosdd_zoo.export.card import Card, Figures, fill
 from cosdd_zoo.export.check import CheckReport, check
+from cosdd_zoo.export.edges import error_beyond_the_halo, middle
 from cosdd_zoo.export.judged import Package
 from cosdd_zoo.export.rdf import WEIGHTS, Interface, Tolerance, ZScore, description, interface, processing_of, to_yaml
 from cosdd_zoo.export.rules import RULES, axes_are_batch_channel_space, one_input_and_one_output
@@ -100,7 +101,8 @@ def write_package(
     names = channel_names or default_channel_names(len(sample))
     io = interface(names, halo_px, uncertainty, side_px)
     with beside(Path(path), overwrite) as part:
-        _write_zip(part, _contents(module, card, io, cropped(sample, io), processing, figures or {}, config_text))
+        x, measured = cropped(sample, io), {**(figures or {}), **_edge_figures(module, sample, io, processing)}
+        _write_zip(part, _contents(module, card, io, x, processing, measured, config_text))
         report = _passed(check(part), Path(path))
         n_bytes = part.stat().st_size
     return PackageReport(Path(path), n_bytes, report)
@@ -145,18 +147,9 @@ def cropped(sample: np.ndarray[Any, np.dtype[Any]], io: Interface) -> Array:
             f"{', '.join(io.axes)}. Give an image of the kind that the model was trained on."
         )
     x = sample.astype(np.float32)
-    for axis, (name, least, fixed) in enumerate(zip(io.axes, io.min_px, io.fixed_px, strict=True), 1):
-        x = _middle(x, axis, fixed or max(least, min(_TEST_PX[name], x.shape[axis])))
-    return np.ascontiguousarray(x[np.newaxis])
-
-
-def _middle(x: Array, axis: int, length: int) -> Array:
-    missing = max(length - x.shape[axis], 0)
-    pad = [(0, 0)] * x.ndim
-    pad[axis] = (missing // 2, missing - missing // 2)
-    padded = np.pad(x, pad, mode="symmetric")
-    start = (padded.shape[axis] - length) // 2
-    return padded.take(range(start, start + length), axis=axis)
+    sizes = zip(io.axes, io.min_px, io.fixed_px, x.shape[1:], strict=True)
+    lengths = [fixed or max(least, min(_TEST_PX[name], n)) for name, least, fixed, n in sizes]
+    return np.ascontiguousarray(middle(x, lengths)[np.newaxis])
 
 
 def _contents(
@@ -185,6 +178,19 @@ def _contents(
     sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     rdf = description(card, io, sha256, _tolerance(y), torch.__version__.partition("+")[0], processing)
     return {"rdf.yaml": to_yaml(rdf).encode(), **files}
+
+
+def _edge_figures(
+    module: ScriptModule, sample: np.ndarray[Any, np.dtype[Any]], io: Interface, processing: ZScore | None
+) -> Figures:
+    """What a program's tiles cost, for the card."""
+
+    def run(x: Array) -> Array:
+        return run_graph(module, x, processing)
+
+    error = error_beyond_the_halo(run, sample, io.axes, io.halo_px)
+    halo = ", ".join(f"{axis} {n}" for axis, n in zip(io.axes, io.halo_px, strict=True))
+    return {"halo_px": halo, "largest_error_beyond_the_halo_std": round(error, 4)}
 
 
 def _check_output(y: Array, x: Array, io: Interface) -> None:
