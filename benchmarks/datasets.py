@@ -70,11 +70,10 @@ def real(name: str, folder: Path) -> Dataset:
     """The noisy file, and its truth brought to each noisy frame's scale by least squares."""
     kind = REAL[name]
     noisy, truth = (frames(folder, stem) for stem in (kind.file, kind.truth))
-    scored = noisy[:N_SCORED]
-    fitted = [affine_fit(s, x) for s, x in zip(np.broadcast_to(truth, noisy.shape), scored, strict=False)]
+    fitted = np.stack([affine_fit(s, x) for s, x in zip(np.broadcast_to(truth, noisy.shape), noisy, strict=True)])
     second = np.roll(noisy, 1, axis=0) if kind.shots else None
-    others = truth[N_SCORED:] if len(truth) == len(noisy) > N_SCORED else None
-    return Dataset(name, noisy, np.stack(fitted), kind.noise_axis, second, others)
+    others = fitted[N_SCORED:] if len(truth) == len(noisy) > N_SCORED else None
+    return Dataset(name, noisy, fitted[:N_SCORED], kind.noise_axis, second, others)
 
 
 def frames(folder: Path, stem: str) -> NDArray[np.generic]:

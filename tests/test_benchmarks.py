@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from models import few_features, model, quick
 from numpy.typing import NDArray
@@ -74,6 +75,18 @@ def test_a_simulated_set_has_two_exposures_of_one_truth(name: str) -> None:
     errors = [v[: len(data.truth)].astype(np.float64) - data.truth for v in (data.noisy, data.second)]
     assert abs(np.corrcoef(errors[0].ravel(), errors[1].ravel())[0, 1]) < 0.01
     assert abs(errors[0].mean()) < 0.1 * errors[0].std()
+
+
+def test_every_truth_of_a_real_set_is_on_its_noisy_frames_scale(tmp_path: Path) -> None:
+    """Those that are scored, and those that a supervised side learns from."""
+    truth = np.random.default_rng(0).uniform(0, 1, (6, 32, 32))
+    noisy = 100 + 50 * truth + np.random.default_rng(1).normal(0, 1, truth.shape)
+    (tmp_path / "w2s").mkdir()
+    for kind, image in (("noisy", noisy), ("gt", truth)):
+        tifffile.imwrite(tmp_path / "w2s" / f"w2s_c0_{kind}_fov001_020.tif", image.astype(np.float32))
+    found = datasets.dataset("w2s", tmp_path)
+    assert found.clean is not None
+    np.testing.assert_allclose(np.concatenate([found.truth, found.clean]), 100 + 50 * truth, atol=1)
 
 
 def test_a_real_set_that_is_not_there_is_named(tmp_path: Path) -> None:
