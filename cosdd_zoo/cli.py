@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cosdd_zoo.card_commands import card
 from cosdd_zoo.config import read_yaml, resolve, to_yaml
 from cosdd_zoo.errors import ConfigError, CosddError
 from cosdd_zoo.options import Axes, Images, Model, Overwrite, Quiet, train_signature, with_signature
@@ -27,6 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Denoise microscopy images whose noise is correlated along rows or columns, trained on nothing but them.",
 )
+
+app.add_typer(card, name="card")
 
 NOISE_HELP = "stripes, pickup, ar1, checkerboard, emccd, scmos, or uncorrelated for comparison."
 CLEAN_HELP = "filaments (by default), nuclei or lattice; or clean images: a file, a folder or a glob."

@@ -21,6 +21,7 @@ FLOORS = [
     {"export", "report", "authors"},
     {"api"},
     {"demo", "options"},
+    {"card_commands"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -4,11 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from cosdd_zoo.errors import ConfigError
-from cosdd_zoo.export.card import fill, read_card
+from cosdd_zoo.cli import app
+from cosdd_zoo.errors import ConfigError, OutputError
+from cosdd_zoo.export.card import fill, read_card, with_figures
 
 CARDS = Path(__file__).parents[1] / "model_cards"
+CLI = CliRunner()
 ANSWERS = {
     "<name of the model>": "Denoising of spinning-disk actin",
     "<what the model does and for which images>": "Removes noise from images of actin.",
@@ -98,9 +101,9 @@ def test_a_card_without_settings_is_told_apart_from_one_that_is_missing(tmp_path
 
 def test_measured_figures_are_put_in_their_places_and_listed_under_validation(tmp_path: Path) -> None:
     text = fill(read_card(card_with(tmp_path, "", "")), {"psnr_noisy_db": 20.123, "steps": "900"})
-    assert "PSNR in dB: 20.12 before,\nnot measured after" in text
+    assert "PSNR in dB: 20.12 before, not measured after" in text
     table = "| PSNR noisy (dB) | 20.12 |\n| steps | 900 |"
-    assert text.index("## Validation") < text.index(table) < text.index("Say how they were measured")
+    assert text.index("## Validation") < text.index(table) < text.index("## Limits")
     assert "{{" not in text
 
 
@@ -114,3 +117,36 @@ def test_the_readme_credits_and_cites(tmp_path: Path) -> None:
     assert "Ada Lovelace (Analytical Engines)" in text
     assert "https://arxiv.org/abs/2310.07887" in text
     assert "Actin in fixed cells." in text
+
+
+def test_a_new_card_is_the_template_and_is_refused_until_it_is_filled_in(tmp_path: Path) -> None:
+    path = tmp_path / "actin.md"
+    made = CLI.invoke(app, ["card", "new", str(path)])
+    assert made.exit_code == 0
+    assert path.read_text() == (CARDS / "TEMPLATE.md").read_text()
+    assert "cosdd-zoo card check" in made.output
+    assert isinstance(CLI.invoke(app, ["card", "new", str(path)]).exception, OutputError)
+    assert isinstance(CLI.invoke(app, ["card", "check", str(path)]).exception, ConfigError)
+    checked = CLI.invoke(app, ["card", "check", str(card_with(tmp_path, "", ""))])
+    assert checked.exit_code == 0
+    assert "psnr_denoised_db" in checked.output
+
+
+def test_figures_are_written_into_a_card_once_and_the_rest_is_kept(tmp_path: Path) -> None:
+    path = card_with(tmp_path, "", "")
+    first = with_figures(path, {"psnr_noisy_db": 20.1, "note": "a: b"})
+    path.write_text(first)
+    path.write_text(with_figures(path, {"psnr_noisy_db": 21.5}))
+    found = read_card(path)
+    assert found.figures == {"psnr_noisy_db": 21.5, "note": "a: b"}
+    assert path.read_text().count("psnr_noisy_db: ") == 1
+    kept = [line for line in filled_template().splitlines() if line not in path.read_text().splitlines()]
+    assert not kept
+    assert "21.5 before" in fill(found)
+    assert "| PSNR noisy (dB) | 22 |" in fill(found, {"psnr_noisy_db": 22.0})
+
+
+def test_a_readme_says_how_to_run_the_model_in_each_program(tmp_path: Path) -> None:
+    text = fill(read_card(card_with(tmp_path, "", "")))
+    for program in ("Fiji", "Icy", "ilastik", "QuPath", "bioimageio.core", "cosdd-zoo denoise"):
+        assert program in text[text.index("## How to run") :]

@@ -18,6 +18,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROOMS = ("benchmarks", "cosdd_zoo", "docs", "model_cards", "packaging", "tests")
 """Top folders of the repository: a path that begins with one must exist; others are what commands make."""
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+"""Those of `card` by both words."""
+COMMANDS |= {f"card {name}": command for name, command in COMMANDS.pop("card").commands.items()}
 
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 SHELL = [line.strip() for kind, text in BLOCKS if kind == "sh" for line in text.replace("\\\n", " ").splitlines()]
@@ -35,9 +37,10 @@ def flags_of(command: Any) -> set[str]:
 
 
 def commands_in(lines: list[str]) -> list[list[str]]:
-    """Arguments of every `cosdd-zoo SUB-COMMAND ...`."""
+    """Sub-command and its arguments of every `cosdd-zoo SUB-COMMAND ...`."""
     split = [words(line) for line in lines if line.startswith("cosdd-zoo ")]
-    return [arguments[1:] for arguments in split if arguments[1] != "--help"]
+    joined = [[" ".join(a[1:3]), *a[3:]] if a[1] == "card" else a[1:] for a in split]
+    return [arguments for arguments in joined if arguments[0] != "--help"]
 
 
 @pytest.mark.parametrize("arguments", commands_in(SHELL), ids=" ".join)
@@ -103,7 +106,7 @@ def test_every_path_that_is_named_exists(target: str) -> None:
     path, _, anchor = target.partition("#")
     assert (ROOT / path).exists(), f"README.md names {path}, which is not in the repository"
     if anchor:
-        assert anchor in headings(ROOT / path), f"README.md names {target}, and {path} has no such heading"
+        assert anchor in headings(ROOT / (path or "README.md")), f"README.md names {target}, and {path} has no such heading"
 
 
 def test_every_simulated_noise_is_shown_with_its_noise_axis() -> None:

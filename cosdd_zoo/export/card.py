@@ -24,8 +24,20 @@ from cosdd_zoo.errors import ConfigError
 NAME_RULE = r"[A-Za-z0-9_+\- ()]{5,128}"
 VALIDATION_HEADING = re.compile(r"^#{1,6} .*Validation.*$", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+_FIGURES = re.compile(r"^figures:.*\n(?:[ \t]+.*\n|[ \t]*\n)*", re.MULTILINE)
 _UNFILLED = re.compile(r"^<.*>$", re.DOTALL)
 _WORDS = {"psnr": "PSNR", "ssim": "SSIM", "db": "(dB)", "px": "(px)", "ms": "(ms)", "mb": "(MB)", "std": "(std)"}
+
+HOW_TO_RUN = """## How to run
+
+Give raw grey values: do not normalise before or after. `cosdd-zoo check` says what speaks against a program.
+
+- Fiji, Icy (deepImageJ 3): Plugins > DeepImageJ > Install model manually, choose the zip, then DeepImageJ Run.
+- ilastik 1.4.2 and later: Neural Network Classification, add images and zip, export without renormalising.
+- QuPath 0.5 and later, 2-D models: unzip, then Extensions > Bioimage Model Zoo on the folder.
+- Python: `bioimageio.core.predict(model="model.zip", inputs=...)` with axes batch, channel, (z,) y, x.
+- `cosdd-zoo denoise model.zip images/ -o denoised` takes files of any size.
+"""
 
 Figures = Mapping[str, float | str]
 """Measured figures by name, e.g. {"psnr_noisy_db": 20.1}; names are words joined by underscores, the unit last."""
@@ -92,6 +104,8 @@ class Card(Settings):
     """What the model was trained on."""
     nickname: str = Field("", pattern=r"^$|^[a-z0-9][a-z0-9-]*$")
     """Short name in lower case with hyphens; by default made from the name."""
+    figures: dict[str, float | str] = Field(default_factory=dict)
+    """Measured figures by name; `cosdd-zoo card fill` writes them here."""
     prose: str = ""
 
     @field_validator("license")
@@ -149,12 +163,26 @@ def fill(card: Card, figures: Figures | None = None) -> str:
     """The package's README.md: the prose with figures in their places and as a table under Validation, and the
     front matter's facts as sentences. A placeholder without a figure becomes "not measured".
     """
-    figures = figures or {}
+    figures = {**card.figures, **(figures or {})}
     prose = _PLACEHOLDER.sub(lambda m: _number(figures[m[1]]) if m[1] in figures else "not measured", card.prose)
     heading = VALIDATION_HEADING.search(prose)
     at = heading.end() if heading else len(prose)
     body = f"{prose[:at]}\n\n{_table(figures)}\n\n{prose[at:].lstrip()}"
-    return f"# {card.name}\n\n{card.description}\n\n{body.strip()}\n\n{_facts(card)}"
+    return f"# {card.name}\n\n{card.description}\n\n{body.strip()}\n\n{HOW_TO_RUN}\n{_facts(card)}"
+
+
+def with_figures(path: str | Path, figures: Figures) -> str:
+    """The text of a card with these figures among its settings; figures of other names stay. Raises ConfigError."""
+    card, path = read_card(path), Path(path)
+    block = yaml.safe_dump({"figures": {**card.figures, **figures}}, sort_keys=False, allow_unicode=True, width=120)
+    _, settings, prose = re.split(r"^---[ \t]*$", path.read_text(encoding="utf-8"), maxsplit=2, flags=re.MULTILINE)
+    settings = _FIGURES.sub("", settings).rstrip()
+    return f"---{settings}\n\n{block}---{prose}"
+
+
+def placeholders(card: Card) -> list[str]:
+    """The figures that a card's prose names, in their order."""
+    return list(dict.fromkeys(_PLACEHOLDER.findall(card.prose)))
 
 
 def _split(text: str, path: Path) -> tuple[dict[str, Any], str]:

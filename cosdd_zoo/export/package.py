@@ -25,6 +25,7 @@ from cosdd_zoo.export.archive import MAX_TEXT_BYTES, open_archive, parse_descrip
 from cosdd_zoo.export.card import Card, Figures, fill
 from cosdd_zoo.export.check import CheckReport, check
 from cosdd_zoo.export.edges import error_beyond_the_halo, middle
+from cosdd_zoo.export.evaluation import noise_figures
 from cosdd_zoo.export.judged import Package
 from cosdd_zoo.export.rdf import WEIGHTS, Interface, Tolerance, ZScore, description, interface, processing_of, to_yaml
 from cosdd_zoo.export.rules import RULES, axes_are_batch_channel_space, one_input_and_one_output
@@ -165,6 +166,7 @@ def _contents(
     weights = bytes(module.save_to_buffer())
     y = run_graph(load_script(weights), x, processing)
     _check_output(y, x, io)
+    figures = {**noise_figures([x[0]], [y[0][: len(x[0])]]), **card.figures, **figures}
     files = {
         WEIGHTS: weights,
         "test_input.npy": _npy(x),

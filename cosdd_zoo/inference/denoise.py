@@ -104,7 +104,7 @@ class Denoiser:
         """
         check_uncertainty(uncertainty, direct, n_samples)
         opened = from_array(image, axes)
-        n_items = self._items(opened)
+        n_items = self.n_items(opened)
         parts = [
             self.item(opened, i, n_samples, direct, seed, tile_px, halo_px, lambda share: advance(share / n_items))
             for i in range(n_items)
@@ -119,7 +119,7 @@ class Denoiser:
     ) -> Iterator[Any]:
         """Single posterior samples, one after another, each in the form of the input, float32."""
         opened = from_array(image, axes)
-        n_items, n_dims = self._items(opened), self.network.n_dims
+        n_items, n_dims = self.n_items(opened), self.network.n_dims
         for k in range(n_samples):
 
             def one(x: Tensor, origin: list[int], share: float, k: int = k) -> Tensor:
@@ -151,7 +151,7 @@ class Denoiser:
         Raises as `denoise`, and OutputError when the result cannot be written.
         """
         check_uncertainty(uncertainty, direct, n_samples)
-        n_items, n_dims = self._items(image), self.network.n_dims
+        n_items, n_dims = self.n_items(image), self.network.n_dims
         path = folder / output_name(image)
         std_path = path.with_name(f"{path.stem}_std.tif") if uncertainty else None
         with tempfile.TemporaryFile(dir=folder) as spool:
@@ -256,7 +256,7 @@ class Denoiser:
             advance(min(2, n_samples - first) / n_samples)
         return moments
 
-    def _items(self, image: ImageFile) -> int:
+    def n_items(self, image: ImageFile) -> int:
         """How many items the image holds for this model. Raises ImageError when it does not fit."""
         if image.n_channels != self.network.n_channels:
             raise ImageError(
