@@ -106,7 +106,9 @@ def test_every_path_that_is_named_exists(target: str) -> None:
     path, _, anchor = target.partition("#")
     assert (ROOT / path).exists(), f"README.md names {path}, which is not in the repository"
     if anchor:
-        assert anchor in headings(ROOT / (path or "README.md")), f"README.md names {target}, and {path} has no such heading"
+        assert anchor in headings(ROOT / (path or "README.md")), (
+            f"README.md names {target}, and {path} has no such heading"
+        )
 
 
 def test_every_simulated_noise_is_shown_with_its_noise_axis() -> None:
