@@ -9,7 +9,7 @@ from exported import contents, noisy
 from numpy.typing import NDArray
 from torch import nn
 
-from cosdd_zoo.export.edges import error_beyond_the_halo, errors_from_a_cut
+from cosdd_zoo.export.edges import MAX_ERROR, errors_from_a_cut, measured_halo
 
 
 def mean_of(reach: int, axis: str) -> nn.Conv2d:
@@ -36,17 +36,27 @@ def test_a_cut_is_felt_as_far_as_the_network_sees_and_no_further(axis: str) -> N
     assert other.max() < 1e-5
 
 
-def test_a_halo_that_is_too_short_has_an_error_and_a_long_one_none() -> None:
-    module = mean_of(5, "x")
-    beyond = [error_beyond_the_halo(lambda x: run(module, x), noisy(1, 90, 300), "yx", [0, h]) for h in (0, 3, 5)]
-    assert beyond[0] > beyond[1] > 1e-3 > 1e-5 > beyond[2]
+@pytest.mark.parametrize("reach, expected", [(3, 4), (5, 8), (8, 8), (20, 20)])
+def test_the_halo_is_the_shortest_one_beyond_which_a_cut_is_hardly_felt(reach: int, expected: int) -> None:
+    module = mean_of(reach, "x")
+    halo = measured_halo(lambda x: run(module, x), noisy(1, 90, 300), "yx", [32, 32], [4, 4])
+    assert halo.px == (4, expected)
+    assert halo.error <= MAX_ERROR
+
+
+def test_a_halo_at_its_limit_says_what_is_lost() -> None:
+    module = mean_of(9, "x")
+    halo = measured_halo(lambda x: run(module, x), noisy(1, 256, 256), "yx", [4, 4], [4, 4])
+    errors = errors_from_a_cut(lambda x: run(module, x), noisy(1, 256, 256)[:, 64:192], 2, 128)
+    assert halo.px == (4, 4)
+    assert halo.error == errors[4:].max() > MAX_ERROR
 
 
 def test_standard_deviations_are_left_out() -> None:
     def with_std(x: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.concatenate([x, np.full_like(x, float(x.shape[-1]))], axis=1)
 
-    assert error_beyond_the_halo(with_std, noisy(1, 256, 256), "yx", [16, 16]) == 0
+    assert measured_halo(with_std, noisy(1, 256, 256), "yx", [16, 16], [8, 8]) == ((8, 8), 0.0)
 
 
 def test_the_readme_states_halo_and_error(package: Path) -> None:

@@ -28,7 +28,7 @@ def image_of(name: str) -> np.ndarray:
 @pytest.mark.parametrize("name", KINDS)
 def test_a_kept_package_passes_every_rule_of_today(name: str) -> None:
     report = cosdd_zoo.check(KEPT / f"{name}.zip")
-    # volumes: QuPath takes none, and a halo of 32 px leaves nothing of ilastik's tiles of 64
+    # QuPath takes no volumes, and version 0.1.0 stated a halo of 32 px, which leaves nothing of ilastik's tiles of 64
     not_for_volumes = {"two dimensions", "fits ilastik's tiles"} if len(KINDS[name][0]) == 4 else set()
     assert {f.rule for f in report.failures} == not_for_volumes
     assert [f.state for f in report.of_rule("bioimageio.core's test")] == ["holds", "holds"]

@@ -9,7 +9,7 @@ the whole image's result by e(d) with d >= halo.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ Array = NDArray[np.float32]
 
 GRID_PX = {"z": 16, "y": 128, "x": 128}
 """Where images are cut: beyond any halo, and on the grid of the coarsest map, as tiles should be."""
+MAX_ERROR = 0.02
+"""In standard deviations of the result: below what the mean of a few posterior samples wavers by, and unseen."""
 
 
 def errors_from_a_cut(run: Callable[[Array], Array], sample: NDArray[Any], axis: int, cut: int) -> NDArray[np.float64]:
@@ -31,19 +33,27 @@ def errors_from_a_cut(run: Callable[[Array], Array], sample: NDArray[Any], axis:
     return errors
 
 
-def error_beyond_the_halo(
-    run: Callable[[Array], Array], sample: NDArray[Any], axes: str, halo_px: Sequence[int]
-) -> float:
-    """The largest e(d) with d >= halo along any spatial axis, in standard deviations of the result.
+class Halo(NamedTuple):
+    px: tuple[int, ...]  # along *
+    error: float  # the largest e(d) with d >= px along any axis
+
+
+def measured_halo(
+    run: Callable[[Array], Array], sample: NDArray[Any], axes: str, limit_px: Sequence[int], step_px: Sequence[int]
+) -> Halo:
+    """Along each spatial axis the shortest multiple of the step beyond which no e(d) exceeds MAX_ERROR, or the limit.
 
     The middle of the sample is used, mirrored where it is too small to be cut.
     """
-    largest = 0.0
-    for axis, (name, halo) in enumerate(zip(axes, halo_px, strict=True), 1):
+    halo, largest = [], 0.0
+    for axis, (name, limit, step) in enumerate(zip(axes, limit_px, step_px, strict=True), 1):
         lengths = [2 * GRID_PX[a] if a == name else GRID_PX[a] for a in axes]
         errors = errors_from_a_cut(run, middle(sample, lengths), axis, GRID_PX[name])
-        largest = max(largest, float(errors[halo:].max()))
-    return largest
+        beyond = np.maximum.accumulate(errors[::-1])[::-1]  # of a halo of 0, 1, ... px
+        enough = (px for px in range(min(step, limit), limit, step) if beyond[px] <= MAX_ERROR)
+        halo.append(next(enough, limit))
+        largest = max(largest, float(beyond[halo[-1]]))
+    return Halo(tuple(halo), largest)
 
 
 def middle(sample: NDArray[Any], lengths: Sequence[int]) -> NDArray[Any]:

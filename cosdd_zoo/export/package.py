@@ -24,10 +24,20 @@ from cosdd_zoo.errors import PackageError
 from cosdd_zoo.export.archive import MAX_TEXT_BYTES, open_archive, parse_description
 from cosdd_zoo.export.card import Card, Figures, fill
 from cosdd_zoo.export.check import CheckReport, check
-from cosdd_zoo.export.edges import error_beyond_the_halo, middle
+from cosdd_zoo.export.edges import measured_halo, middle
 from cosdd_zoo.export.evaluation import noise_figures
 from cosdd_zoo.export.judged import Package
-from cosdd_zoo.export.rdf import WEIGHTS, Interface, Tolerance, ZScore, description, interface, processing_of, to_yaml
+from cosdd_zoo.export.rdf import (
+    HALO_STEP_PX,
+    WEIGHTS,
+    Interface,
+    Tolerance,
+    ZScore,
+    description,
+    interface,
+    processing_of,
+    to_yaml,
+)
 from cosdd_zoo.export.rules import RULES, axes_are_batch_channel_space, one_input_and_one_output
 from cosdd_zoo.export.running import Array, loaded, run_graph
 from cosdd_zoo.export.torchscript import load_script
@@ -79,7 +89,7 @@ def write_package(
     path: str | Path,
     card: Card,
     sample: np.ndarray[Any, np.dtype[Any]],
-    halo_px: Sequence[int],
+    reach_px: Sequence[int],
     *,
     channel_names: Sequence[str] = (),
     uncertainty: bool = False,
@@ -92,17 +102,19 @@ def write_package(
     """A scripted module as a package of the BioImage Model Zoo.
 
     sample: an image of the kind that the model is for, [C, *], raw grey values; its middle becomes the test input.
-    halo_px: along *. channel_names: by default `intensity`, or channel1, channel2 ... processing: z-scores outside of
-    the graph, whose module then takes and returns z-scored values. side_px: the one size along y and x that the
-    description allows; by default any. config_text: travels along as config.yaml.
+    reach_px: how far the model can see along *; the halo is measured, and no longer. channel_names: by default
+    `intensity`, or channel1, channel2 ... processing: z-scores outside of the graph, whose module then takes and
+    returns z-scored values. side_px: the one size along y and x that the description allows; by default any.
+    config_text: travels along as config.yaml.
 
     Raises OutputError if the file is there already or cannot be written, and PackageError if the package would not
     pass `check`; no file is left then.
     """
     names = channel_names or default_channel_names(len(sample))
-    io = interface(names, halo_px, uncertainty, side_px)
     with beside(Path(path), overwrite) as part:
-        x, measured = cropped(sample, io), {**(figures or {}), **_edge_figures(module, sample, io, processing)}
+        halo, edges = _halo(interface(names, reach_px, uncertainty), module, sample, processing)
+        io = interface(names, halo, uncertainty, side_px)
+        x, measured = cropped(sample, io), {**(figures or {}), **edges}
         _write_zip(part, _contents(module, card, io, x, processing, measured, config_text))
         report = _passed(check(part), Path(path))
         n_bytes = part.stat().st_size
@@ -142,15 +154,20 @@ def default_channel_names(n_channels: int) -> list[str]:
 
 def cropped(sample: np.ndarray[Any, np.dtype[Any]], io: Interface) -> Array:
     """The middle of a sample [C, *] as test input [1, C, *], mirrored where it is below the least size."""
+    check_sample(sample, io)
+    x = sample.astype(np.float32)
+    sizes = zip(io.axes, io.min_px, io.fixed_px, x.shape[1:], strict=True)
+    lengths = [fixed or max(least, min(_TEST_PX[name], n)) for name, least, fixed, n in sizes]
+    return np.ascontiguousarray(middle(x, lengths)[np.newaxis])
+
+
+def check_sample(sample: np.ndarray[Any, np.dtype[Any]], io: Interface) -> None:
+    """Raises PackageError for an image that the model does not take."""
     if len(sample) != len(io.input_channels) or sample.ndim != 1 + len(io.axes):
         raise PackageError(
             f"The sample image has the shape {sample.shape}; expected {len(io.input_channels)} channels and the axes "
             f"{', '.join(io.axes)}. Give an image of the kind that the model was trained on."
         )
-    x = sample.astype(np.float32)
-    sizes = zip(io.axes, io.min_px, io.fixed_px, x.shape[1:], strict=True)
-    lengths = [fixed or max(least, min(_TEST_PX[name], n)) for name, least, fixed, n in sizes]
-    return np.ascontiguousarray(middle(x, lengths)[np.newaxis])
 
 
 def _contents(
@@ -182,17 +199,19 @@ def _contents(
     return {"rdf.yaml": to_yaml(rdf).encode(), **files}
 
 
-def _edge_figures(
-    module: ScriptModule, sample: np.ndarray[Any, np.dtype[Any]], io: Interface, processing: ZScore | None
-) -> Figures:
-    """What a program's tiles cost, for the card."""
+def _halo(
+    longest: Interface, module: ScriptModule, sample: np.ndarray[Any, np.dtype[Any]], processing: ZScore | None
+) -> tuple[tuple[int, ...], Figures]:
+    """The halo that the model needs on this sample, and what the README says of it."""
+    check_sample(sample, longest)
 
     def run(x: Array) -> Array:
         return run_graph(module, x, processing)
 
-    error = error_beyond_the_halo(run, sample, io.axes, io.halo_px)
-    halo = ", ".join(f"{axis} {n}" for axis, n in zip(io.axes, io.halo_px, strict=True))
-    return {"halo_px": halo, "largest_error_beyond_the_halo_std": round(error, 4)}
+    axes = longest.axes
+    halo = measured_halo(run, sample, axes, longest.halo_px, [HALO_STEP_PX[axis] for axis in axes])
+    stated = ", ".join(f"{axis} {n}" for axis, n in zip(axes, halo.px, strict=True))
+    return halo.px, {"halo_px": stated, "largest_error_beyond_the_halo_std": round(halo.error, 4)}
 
 
 def _check_output(y: Array, x: Array, io: Interface) -> None:

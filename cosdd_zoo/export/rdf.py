@@ -24,8 +24,10 @@ MIN_PX = {"z": 8, "y": 64, "x": 64}
 MAX_HALO_PX = {"z": 4, "y": 32, "x": 32}
 """The least size must exceed twice the halo, and images below it are refused by bioimageio.core: a halo of the whole
 receptive field would shut out most stacks. Tiles of other programs trade a little at their seams for that; the windows
-inside the graph do not. Multiples of the coarsest map's step, so that tiles stay on its grid.
+inside the graph do not.
 """
+HALO_STEP_PX = {"z": 4, "y": 16, "x": 16}
+"""Multiples of the coarsest map's step in `tiny`, so that tiles stay on its grid."""
 
 Description = dict[str, Any]
 
@@ -85,15 +87,19 @@ def interface(
     denoised = ["denoised"] if one else list(channel_names)
     std = (["std"] if one else [f"{name} std" for name in channel_names]) if uncertainty else []
     inputs = ("intensity",) if one else tuple(channel_names)
-    limits = [MAX_HALO_PX[axis] for axis in SPATIAL_AXES[len(halo_px)]]
-    halo = tuple(min(max(int(h), 1), limit) for h, limit in zip(halo_px, limits, strict=True))
-    found = Interface(inputs, tuple(denoised + std), halo, side_px)
+    found = Interface(inputs, tuple(denoised + std), tuple(halo_limits(halo_px)), side_px)
     if side_px is not None and side_px < max(found.min_px):
         raise PackageError(
             f"The fixed size is {side_px} px, and tiles of this model need {max(found.min_px)} px at least: give that "
             f"or more."
         )
     return found
+
+
+def halo_limits(reach_px: Sequence[int]) -> list[int]:
+    """The longest halo along * that may be stated, of a model that sees so far."""
+    limits = [MAX_HALO_PX[axis] for axis in SPATIAL_AXES[len(reach_px)]]
+    return [min(max(int(reach), 1), limit) for reach, limit in zip(reach_px, limits, strict=True)]
 
 
 def description(
