@@ -1,5 +1,7 @@
 """Packages that users have on their disks stay usable: three of version 0.1.0 lie in tests/kept, as they were made."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,3 +55,23 @@ def test_a_kept_package_denoises_from_the_command_line(tmp_path: Path) -> None:
     found = open_image(written).read_item(0, 2)
     assert found.dtype == image_of(name).dtype
     np.testing.assert_allclose(found, expected(name), rtol=FLOAT32, atol=0.51, err_msg="rounded, and no more than that")
+
+
+@pytest.mark.parametrize("name", ["mean-of-2-with-std", "direct-two-channels"])
+def test_a_package_gives_the_same_in_other_processes_on_one_thread_and_on_two(name: str, tmp_path: Path) -> None:
+    script = (
+        "import sys, numpy as np, torch; torch.set_num_threads(int(sys.argv[3]));"
+        "from cosdd_zoo.export.package import read_package; from cosdd_zoo.export.running import run_graph;"
+        "x = np.load(sys.argv[2])[np.newaxis].astype(np.float32);"
+        "np.save(sys.argv[4], run_graph(read_package(sys.argv[1]).module, x))"
+    )
+    np.save(tmp_path / "x.npy", image_of(name))
+    found = []
+    for run, threads in enumerate([1, 2, 2]):
+        out = tmp_path / f"{run}.npy"
+        arguments = [KEPT / f"{name}.zip", tmp_path / "x.npy", threads, out]
+        subprocess.run([sys.executable, "-c", script, *map(str, arguments)], check=True)
+        found.append(np.load(out))
+    assert np.ptp(found[0]) > 0
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], rtol=1e-5)
