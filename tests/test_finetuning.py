@@ -101,7 +101,7 @@ def test_a_resumed_fine_tuning_goes_on_as_if_it_had_not_stopped(
 ) -> None:
     source = Path(shutil.copytree(trained, tmp_path / "source"))
     # a constant learning rate: the decay is planned for the number of steps
-    plan = {**settings, "max_time": 1000.0, "max_steps": 100_000, "patience": 3, "learning_rate": 0.1, "ema_decay": 0.0}
+    plan = {**settings, "max_time": 1e9, "max_steps": 100_000, "patience": 3, "learning_rate": 0.1, "ema_decay": 0.0}
     whole = tuned([images], tmp_path / "whole", source, **plan)
     assert whole.stopped_by == "patience"
     broken = tuned([images], tmp_path / "broken", source, **{**plan, "patience": 1})
