@@ -61,8 +61,8 @@ def export(run: str | Path, output: str | Path, *, card: str | Path, **options: 
     """Write a BioImage Model Zoo package of a run's best model, or of a checkpoint.
 
     card: the model card, a Markdown file with front matter. options: n_samples, direct, uncertainty, processing,
-    side_px, sample, figures, overwrite; see `cosdd_zoo.export.export.export`. The zip appears only once it has passed
-    its check.
+    side_px, with_onnx, sample, figures, overwrite; see `cosdd_zoo.export.export.export`. The zip appears only once it
+    has passed its check.
     """
     from cosdd_zoo.export.export import export_run
 

@@ -207,15 +207,20 @@ def export(
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Standard deviation as further channels.")] = False,
     processing: Annotated[str, typer.Option(help="graph (statistics inside) or rdf (explicit).")] = "graph",
     side_px: Annotated[int | None, typer.Option(min=1, help=SIDE_HELP)] = None,
+    formats: Annotated[
+        list[str] | None, typer.Option("--with", help="onnx: the same model as ONNX beside it, for browsers.")
+    ] = None,
     sample: Annotated[Path | None, typer.Option(help="Image for test and cover; by default a training image.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Export a model to one zip for Fiji, ilastik, QuPath and bioimageio.core, and test it."""
     from cosdd_zoo import api
 
+    if unknown := set(formats or []) - {"onnx"}:
+        raise ConfigError(f"--with {min(unknown)} is unknown: TorchScript is always there, and onnx can be added.")
     report = api.export(
         run, output, card=card, n_samples=samples, direct=direct, uncertainty=uncertainty, processing=processing,
-        side_px=side_px, sample=sample, overwrite=overwrite,
+        side_px=side_px, with_onnx=bool(formats), sample=sample, overwrite=overwrite,
     )  # fmt: skip
     typer.echo(f"{report.path}  ({report.path.stat().st_size / 1e6:.1f} MB, bioimageio.core: {report.status})")
     _print_check(report.check)

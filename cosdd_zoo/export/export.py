@@ -14,6 +14,7 @@ from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import check_finite, open_image
 from cosdd_zoo.errors import CheckpointError, ConfigError, CosddError, ImageError
 from cosdd_zoo.export.card import read_card
+from cosdd_zoo.export.onnx_weights import check_onnx_is_here, to_onnx
 from cosdd_zoo.export.package import PackageReport, write_package
 from cosdd_zoo.export.rdf import ZScore
 from cosdd_zoo.export.torchscript import Portable, PortableDirect, PortableMean, script
@@ -46,6 +47,7 @@ def export(
     uncertainty: bool = False,
     processing: str = "graph",
     side_px: int | None = None,
+    with_onnx: bool = False,
     sample: Path | NDArray[Any] | None = None,
     figures: dict[str, float | str] | None = None,
     overwrite: bool = False,
@@ -55,11 +57,14 @@ def export(
     sample: an image file, or an array [C, *], for the test tensors and the cover; by default the first training image.
     processing: "graph" (portable: statistics inside) or "rdf" (z-score before and after it, said in the rdf).
     side_px: the one size along y and x that the description allows, so that Fiji cuts tiles of it; by default any.
+    with_onnx: add the same model as ONNX, checked by onnxruntime.
 
     Raises ConfigError, ImageError, OutputError or PackageError with a sentence each.
     """
     _check(checkpoint, path, direct, processing)
     check_uncertainty(uncertainty, direct, n_samples)
+    if with_onnx:
+        check_onnx_is_here()
     read = read_card(card)
     image = sample if isinstance(sample, np.ndarray) else sample_item(checkpoint, sample)
     scaling, outside = checkpoint.scaling, None
@@ -68,8 +73,9 @@ def export(
         factor = [1.0 / s for s in scaling.std]
         offset = [-m / s for m, s in zip(scaling.mean, scaling.std, strict=True)]
         checkpoint = checkpoint._replace(scaling=scaling.moved(factor, offset))
+    model = portable(checkpoint, N_SAMPLES if n_samples is None else n_samples, direct, uncertainty)
     return write_package(
-        script(portable(checkpoint, N_SAMPLES if n_samples is None else n_samples, direct, uncertainty)),
+        script(model),
         path,
         read,
         image,
@@ -79,6 +85,7 @@ def export(
         side_px=side_px,
         figures=figures,
         config_text=to_yaml(_without_paths(checkpoint)),
+        onnx=to_onnx(model) if with_onnx else None,
         overwrite=overwrite,
     )
 

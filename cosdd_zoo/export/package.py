@@ -27,8 +27,10 @@ from cosdd_zoo.export.check import CheckReport, check
 from cosdd_zoo.export.edges import measured_halo, middle
 from cosdd_zoo.export.evaluation import noise_figures
 from cosdd_zoo.export.judged import Package
+from cosdd_zoo.export.onnx_weights import OPSET, check_onnx
 from cosdd_zoo.export.rdf import (
     HALO_STEP_PX,
+    ONNX,
     WEIGHTS,
     Interface,
     Tolerance,
@@ -97,6 +99,7 @@ def write_package(
     side_px: int | None = None,
     figures: Figures | None = None,
     config_text: str = "",
+    onnx: bytes | None = None,
     overwrite: bool = False,
 ) -> PackageReport:
     """A scripted module as a package of the BioImage Model Zoo.
@@ -105,7 +108,7 @@ def write_package(
     reach_px: how far the model can see along *; the halo is measured, and no longer. channel_names: by default
     `intensity`, or channel1, channel2 ... processing: z-scores outside of the graph, whose module then takes and
     returns z-scored values. side_px: the one size along y and x that the description allows; by default any.
-    config_text: travels along as config.yaml.
+    config_text: travels along as config.yaml. onnx: the same model as weights.onnx, beside the TorchScript.
 
     Raises OutputError if the file is there already or cannot be written, and PackageError if the package would not
     pass `check`; no file is left then.
@@ -115,7 +118,7 @@ def write_package(
         halo, edges = _halo(interface(names, reach_px, uncertainty), module, sample, processing)
         io = interface(names, halo, uncertainty, side_px)
         x, measured = cropped(sample, io), {**(figures or {}), **edges}
-        _write_zip(part, _contents(module, card, io, x, processing, measured, config_text))
+        _write_zip(part, _contents(module, card, io, x, processing, measured, config_text, onnx))
         report = _passed(check(part), Path(path))
         n_bytes = part.stat().st_size
     return PackageReport(Path(path), n_bytes, report)
@@ -178,11 +181,15 @@ def _contents(
     processing: ZScore | None,
     figures: Figures,
     config_text: str,
+    onnx: bytes | None,
 ) -> dict[str, bytes]:
     """All files of the package by name. The test output comes from the weights as they were saved and loaded again."""
     weights = bytes(module.save_to_buffer())
     y = run_graph(load_script(weights), x, processing)
     _check_output(y, x, io)
+    if onnx:
+        given = x if processing is None else (x - x.mean()) / x.std()  # what the graph itself takes
+        check_onnx(onnx, given, run_graph(load_script(weights), given))
     figures = {**noise_figures([x[0]], [y[0][: len(x[0])]]), **card.figures, **figures}
     files = {
         WEIGHTS: weights,
@@ -193,9 +200,11 @@ def _contents(
         "README.md": fill(card, figures).encode(),
         "cover.png": _cover(x[0], y[0]),
         **({CONFIG: config_text.encode()} if config_text else {}),
+        **({ONNX: onnx} if onnx else {}),
     }
     sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    rdf = description(card, io, sha256, _tolerance(y), torch.__version__.partition("+")[0], processing)
+    torch_version = torch.__version__.partition("+")[0]
+    rdf = description(card, io, sha256, _tolerance(y), torch_version, processing, OPSET if onnx else None)
     return {"rdf.yaml": to_yaml(rdf).encode(), **files}
 
 

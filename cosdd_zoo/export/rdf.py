@@ -20,6 +20,7 @@ from cosdd_zoo.inference.tiling import round_up
 
 FORMAT_VERSION = "0.5.6"
 WEIGHTS = "weights.pt"  # JDLL cuts file names at the first ".pt" and looks only in the root
+ONNX = "weights.onnx"
 MIN_PX = {"z": 8, "y": 64, "x": 64}
 MAX_HALO_PX = {"z": 4, "y": 32, "x": 32}
 """The least size must exceed twice the halo, and images below it are refused by bioimageio.core: a halo of the whole
@@ -109,8 +110,9 @@ def description(
     tolerance: Tolerance,
     pytorch_version: str,
     processing: ZScore | None = None,
+    onnx_opset: int | None = None,
 ) -> Description:
-    """rdf.yaml as plain values. sha256: digests of the package's files by name."""
+    """rdf.yaml as plain values. sha256: digests of the package's files by name. onnx_opset: of ONNX weights, if any."""
 
     def file(name: str) -> dict[str, str]:
         return {"source": name, "sha256": sha256[name]}
@@ -141,7 +143,10 @@ def description(
                 "sample_tensor": file("sample_output.tif"),
             }
         ],
-        "weights": {"torchscript": {**file(WEIGHTS), "pytorch_version": pytorch_version}},
+        "weights": {
+            "torchscript": {**file(WEIGHTS), "pytorch_version": pytorch_version},
+            **({"onnx": {**file(ONNX), "opset_version": onnx_opset}} if onnx_opset else {}),
+        },
         "config": {"bioimageio": _zoo_config(card, tolerance)},
     }
 
