@@ -7,7 +7,7 @@ VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-real test bench bench-gpu bench-smoke conformance conformance-libtorch format clean
+.PHONY: demo demo-real test bench bench-gpu bench-smoke conformance conformance-libtorch web format clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/cosdd-zoo demo --overwrite
@@ -43,6 +43,10 @@ conformance: $(VENV)/test-ready
 # the same packages' weights in libtorch 1.13.1 to the newest, by a C++ program; downloads 3 GB and keeps 2
 conformance-libtorch: $(VENV)/test-ready
 	$(BIN)/python tests/conformance/libtorch.py -o docs/conformance-libtorch.md --work .conformance
+
+# the page that denoises in a browser, into packaging/web/dist; needs Node.js and npm
+web:
+	cd packaging/web && npm ci --no-fund --no-audit && npm run build
 
 format: $(VENV)/test-ready
 	$(BIN)/ruff format .
