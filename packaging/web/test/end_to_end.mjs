@@ -22,6 +22,13 @@ const server = createServer((request, response) => {
 await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
 const home = `http://127.0.0.1:${server.address().port}/`;
 
+/** In the page: a file dropped on it. */
+function drop(name, base64) {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name));
+  document.body.dispatchEvent(new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer }));
+}
+
 const browser = await puppeteer.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
 try {
   const page = await browser.newPage();
@@ -35,14 +42,15 @@ try {
   await page.goto(home);
 
   const said = {};
-  const give = async (input, name) => {
-    await (await page.$(input)).uploadFile(join(folder, name));
+  const given = async (name) => {
     await page.waitForFunction(() => !/^(Opening|Denoising) /.test(document.querySelector('#status').textContent), { timeout: 120000 });
     said[name] = await page.$eval('#status', (status) => status.textContent);
   };
-  await give('#package', archive);
+  await (await page.$('#package')).uploadFile(join(folder, archive));
+  await given(archive);
   for (const name of images) {
-    await give('#image', name);
+    await page.evaluate(drop, name, readFileSync(join(folder, name), 'base64'));
+    await given(name);
     if (!said[name].includes('denoised in')) continue;
     const offered = join(folder, await page.$eval('#download', (link) => link.download));
     await page.click('#download');
