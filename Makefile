@@ -5,9 +5,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
+ILASTIK_VENV ?= .venv-ilastik
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-real test bench bench-gpu bench-smoke conformance conformance-libtorch web format clean
+.PHONY: demo demo-real test bench bench-gpu bench-smoke conformance conformance-libtorch conformance-ilastik web format clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/cosdd-zoo demo --overwrite
@@ -44,6 +45,15 @@ conformance: $(VENV)/test-ready
 conformance-libtorch: $(VENV)/test-ready
 	$(BIN)/python tests/conformance/libtorch.py -o docs/conformance-libtorch.md --work .conformance
 
+# the kept packages in tiktorch's own server, as ilastik runs them. TIKTORCH=clone of ilastik/tiktorch,
+# PYTORCH3DUNET=clone of wolny/pytorch-3dunet at 1.9.2 (which the registry no longer has); PACKAGES=others
+PACKAGES ?= $(wildcard tests/kept/*.zip)
+conformance-ilastik: $(ILASTIK_VENV)/ready
+	@test -d "$(TIKTORCH)/tiktorch" -a -d "$(PYTORCH3DUNET)/pytorch3dunet" || \
+	    { echo "Give TIKTORCH=... and PYTORCH3DUNET=..., clones of ilastik/tiktorch and wolny/pytorch-3dunet."; exit 1; }
+	BIOIMAGEIO_PERFORM_IO_CHECKS=0 PYTHONPATH="$(abspath $(TIKTORCH)):$(abspath $(PYTORCH3DUNET))" \
+	    $(ILASTIK_VENV)/bin/python tests/conformance/inside_tiktorch.py $(PACKAGES)
+
 # the page that denoises in a browser, into packaging/web/dist; needs Node.js and npm
 web:
 	cd packaging/web && npm ci --no-fund --no-audit && npm run build
@@ -61,10 +71,15 @@ $(VENV)/test-ready: $(VENV)/demo-ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c packaging/constraints.txt -e ".[dev]"
 	touch $@
 
+$(ILASTIK_VENV)/ready: packaging/requirements-ilastik.txt
+	$(PYTHON) -m venv $(ILASTIK_VENV)
+	$(ILASTIK_VENV)/bin/pip install --quiet --disable-pip-version-check -r packaging/requirements-ilastik.txt
+	touch $@
+
 $(BENCH_VENV)/bench-ready: pyproject.toml packaging/constraints-bench.txt
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check -c packaging/constraints-bench.txt -e ".[bench]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) .conformance cosdd-demo cosdd-demo-real
+	rm -rf $(VENV) $(BENCH_VENV) $(ILASTIK_VENV) .conformance cosdd-demo cosdd-demo-real
