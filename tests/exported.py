@@ -88,7 +88,7 @@ def changed(
     for node in [*rdf["inputs"], *rdf["outputs"]]:
         for key in ("test_tensor", "sample_tensor"):
             _sign(node.get(key, {}), files)
-    for node in rdf["weights"].values():
+    for node in [*rdf["weights"].values(), *rdf.get("attachments", [])]:
         _sign(node, files)
     return zipped(path, {**contents(package), **files, "rdf.yaml": yaml.safe_dump(rdf).encode()})
 

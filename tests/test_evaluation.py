@@ -1,11 +1,13 @@
 """The figures that `card fill` measures are those of the images, and reach the package's README."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from models import QUICK, few_features, model, quick
+from PIL import Image
 from typer.testing import CliRunner
 
 import cosdd_zoo
@@ -14,7 +16,7 @@ from cosdd_zoo.data.metrics import affine_fit, psnr
 from cosdd_zoo.data.simulate import confocal_stack
 from cosdd_zoo.errors import ImageError
 from cosdd_zoo.export.card import read_card
-from cosdd_zoo.export.evaluation import evaluate, noise_figures
+from cosdd_zoo.export.evaluation import evaluate, noise_figures, noise_picture
 from cosdd_zoo.inference.denoise import Denoiser
 
 CARD = Path(__file__).parents[1] / "model_cards" / "demo-confocal.md"
@@ -42,6 +44,24 @@ def test_the_noise_that_was_put_in_is_found_with_its_axis() -> None:
     along = {axis: str(found[f"noise_autocorrelation_along_{axis}_at_1_to_5_px"]).split(", ") for axis in "xy"}
     assert float(along["x"][0]) == pytest.approx(0.5, abs=0.02)
     assert all(abs(float(r)) < 0.02 for r in along["x"][1:] + along["y"])
+
+
+def test_the_picture_shows_the_correlation_that_was_put_in() -> None:
+    """Its brightest coloured pixels lie beside the middle along x, where the noise is correlated, and not along y."""
+    white = np.random.default_rng(0).normal(0, 5, (1, 100, 102))
+    rows = (white[..., 1:-1] + white[..., 2:]) / np.sqrt(2)
+    turned = rows.swapaxes(1, 2)
+    pictures = [noise_picture(r, np.zeros_like(r)) for r in (rows, turned, rows)]
+    along_x, along_y = (np.asarray(Image.open(io.BytesIO(p)).convert("RGB"), int) for p in pictures[:2])
+    assert pictures[0] == pictures[2]
+    half = slice(0, along_x.shape[1] * 2 // 5)  # the map, without its colour bar
+
+    def red(picture: np.ndarray) -> np.ndarray:
+        return np.argwhere((picture[:, half, 0] > 90) & (picture[:, half, 1:].max(-1) < 40))
+
+    assert np.ptp(red(along_x)[:, 1]) > 2 * np.ptp(red(along_x)[:, 0])
+    assert np.ptp(red(along_y)[:, 0]) > 2 * np.ptp(red(along_y)[:, 1])
+    assert noise_picture(rows[:, :10], np.zeros_like(rows[:, :10])) == b""
 
 
 def test_psnrs_are_those_of_the_denoised_images(tmp_path: Path, denoiser: Denoiser) -> None:

@@ -38,7 +38,7 @@ def folder_is_empty(path: Path) -> bool:
 def test_a_package_is_flat_and_complete(package: Path) -> None:
     assert sorted(contents(package)) == sorted(
         [
-            "README.md", "config.yaml", "cover.png", "rdf.yaml", "sample_input.tif", "sample_output.tif",
+            "README.md", "config.yaml", "cover.png", "noise.png", "rdf.yaml", "sample_input.tif", "sample_output.tif",
             "test_input.npy", "test_output.npy", "weights.pt",
         ]
     )  # fmt: skip
@@ -61,8 +61,19 @@ def test_the_description_is_in_string_form_without_nulls_and_aliases(package: Pa
 def test_every_checksum_is_that_of_its_file(package: Path) -> None:
     rdf, files = described(package), contents(package)
     nodes = [t[k] for side in ("inputs", "outputs") for t in rdf[side] for k in ("test_tensor", "sample_tensor")]
-    for node in [*nodes, rdf["weights"]["torchscript"]]:
+    for node in [*nodes, rdf["weights"]["torchscript"], *rdf["attachments"]]:
         assert node["sha256"] == hashlib.sha256(files[node["source"]]).hexdigest()
+
+
+def test_files_that_only_we_know_are_named_so_that_no_program_leaves_them_behind(package: Path) -> None:
+    assert [node["source"] for node in described(package)["attachments"]] == ["config.yaml", "noise.png"]
+
+
+def test_the_readme_shows_the_noise_that_was_removed(package: Path) -> None:
+    files = contents(package)
+    assert "](noise.png)" in files["README.md"].decode()
+    width, height = Image.open(io.BytesIO(files["noise.png"])).size
+    assert width > height > 300
 
 
 def test_axes_agree_and_the_least_size_leaves_something_inside_the_halo(package: Path) -> None:

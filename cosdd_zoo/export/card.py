@@ -39,6 +39,15 @@ Give raw grey values: do not normalise before or after. `cosdd-zoo check` says w
 - `cosdd-zoo denoise model.zip images/ -o denoised` takes files of any size.
 """
 
+NOISE_FOUND = """## Noise found
+
+The autocorrelation of the noise that the model removes from the sample image, noisy minus denoised. It should lie along
+the noise axis; what there is across it is signal that was removed, or noise that was not.
+
+![Autocorrelation of the removed noise over lags along x and y]({picture})
+
+"""
+
 Figures = Mapping[str, float | str]
 """Measured figures by name, e.g. {"psnr_noisy_db": 20.1}; names are words joined by underscores, the unit last."""
 
@@ -159,16 +168,18 @@ def read_card(path: str | Path) -> Card:
         raise ConfigError(f"The model card {path.name} cannot be used. {sentences}") from None
 
 
-def fill(card: Card, figures: Figures | None = None) -> str:
-    """The package's README.md: the prose with figures in their places and as a table under Validation, and the
-    front matter's facts as sentences. A placeholder without a figure becomes "not measured".
+def fill(card: Card, figures: Figures | None = None, noise_picture: str = "") -> str:
+    """The package's README.md: the prose with figures in their places and as a table under Validation, the picture of
+    the noise if there is one, and the front matter's facts as sentences. A placeholder without a figure becomes
+    "not measured".
     """
     figures = {**card.figures, **(figures or {})}
     prose = _PLACEHOLDER.sub(lambda m: _number(figures[m[1]]) if m[1] in figures else "not measured", card.prose)
     heading = VALIDATION_HEADING.search(prose)
     at = heading.end() if heading else len(prose)
     body = f"{prose[:at]}\n\n{_table(figures)}\n\n{prose[at:].lstrip()}"
-    return f"# {card.name}\n\n{card.description}\n\n{body.strip()}\n\n{HOW_TO_RUN}\n{_facts(card)}"
+    noise = NOISE_FOUND.format(picture=noise_picture) if noise_picture else ""
+    return f"# {card.name}\n\n{card.description}\n\n{body.strip()}\n\n{noise}{HOW_TO_RUN}\n{_facts(card)}"
 
 
 def with_figures(path: str | Path, figures: Figures) -> str:

@@ -19,8 +19,10 @@ from cosdd_zoo.errors import ImageError
 from cosdd_zoo.export.card import Figures
 from cosdd_zoo.inference.denoise import Denoiser
 from cosdd_zoo.noise.autocorrelation import autocorrelation
+from cosdd_zoo.noise.figures import autocorrelation_figure
 
 LAGS_PX = 5
+PICTURE_LAGS_PX = 10
 Item = NDArray[Any]  # [C, *]
 
 
@@ -62,16 +64,22 @@ def evaluate(
 
 def noise_figures(noisy: Sequence[Item], denoised: Sequence[Item]) -> Figures:
     """Standard deviation in grey values, and the autocorrelation at lags of 1 to 5 px along x and y."""
-    residuals = [np.asarray(x, np.float64) - y for x, y in zip(noisy, denoised, strict=True)]
-    variance = float(np.mean([r.var() for r in residuals]))
+    removed = _removed(noisy, denoised)
+    variance = float(np.mean([r.var() for r in removed]))
     figures: dict[str, float | str] = {"noise_std_in_grey_values": float(f"{np.sqrt(variance):.4g}")}
-    usable = [r for r in residuals if r.ndim >= 3 and min(r.shape[-2:]) > LAGS_PX and r.var() > 0]
-    if usable:
-        found = [autocorrelation(r, LAGS_PX) for r in usable]
-        for axis in "xy":
-            r = np.mean([f.along(axis) for f in found], axis=0)
-            figures[f"noise_autocorrelation_along_{axis}_at_1_to_{LAGS_PX}_px"] = ", ".join(f"{v:.2f}" for v in r)
+    found = [autocorrelation(r, LAGS_PX) for r in removed if _can_be_correlated(r, LAGS_PX)]
+    for axis in "xy" if found else "":
+        r = np.mean([f.along(axis) for f in found], axis=0)
+        figures[f"noise_autocorrelation_along_{axis}_at_1_to_{LAGS_PX}_px"] = ", ".join(f"{v:.2f}" for v in r)
     return figures
+
+
+def noise_picture(noisy: Item, denoised: Item) -> bytes:
+    """A PNG of the autocorrelation of what was removed from an image; empty where the image is too small for it."""
+    [removed] = _removed([noisy], [denoised])
+    if not _can_be_correlated(removed, PICTURE_LAGS_PX):
+        return b""
+    return autocorrelation_figure(autocorrelation(removed, PICTURE_LAGS_PX), "Noise removed from the sample image")
 
 
 def truth_figures(noisy: Sequence[Item], denoised: Sequence[Item], truths: Sequence[Item]) -> Figures:
@@ -79,6 +87,14 @@ def truth_figures(noisy: Sequence[Item], denoised: Sequence[Item], truths: Seque
     rows = [(psnr(x, s), best_gaussian(x, s).psnr, psnr(y, s)) for x, y, s in zip(noisy, denoised, truths, strict=True)]
     names = ("psnr_noisy_db", "psnr_gaussian_db", "psnr_denoised_db")
     return {name: round(float(v), 2) for name, v in zip(names, np.mean(rows, axis=0), strict=True)}
+
+
+def _removed(noisy: Sequence[Item], denoised: Sequence[Item]) -> list[NDArray[np.float64]]:
+    return [np.asarray(x, np.float64) - y for x, y in zip(noisy, denoised, strict=True)]
+
+
+def _can_be_correlated(removed: Item, lags_px: int) -> bool:
+    return removed.ndim >= 3 and min(removed.shape[-2:]) > lags_px and bool(removed.var() > 0)
 
 
 def _truth(known: ImageFile, index: int, file: ImageFile, n_dims: int) -> Item:

@@ -25,7 +25,7 @@ from cosdd_zoo.export.archive import MAX_TEXT_BYTES, open_archive, parse_descrip
 from cosdd_zoo.export.card import Card, Figures, fill
 from cosdd_zoo.export.check import CheckReport, check
 from cosdd_zoo.export.edges import measured_halo, middle
-from cosdd_zoo.export.evaluation import noise_figures
+from cosdd_zoo.export.evaluation import noise_figures, noise_picture
 from cosdd_zoo.export.judged import Package
 from cosdd_zoo.export.onnx_weights import OPSET, check_onnx
 from cosdd_zoo.export.rdf import (
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from cosdd_zoo.export.torchscript import ScriptModule
 
 CONFIG = "config.yaml"
+NOISE_PICTURE = "noise.png"
 _TEST_PX = {"z": 16, "y": 128, "x": 128}
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same content makes the same zip
 
@@ -190,21 +191,25 @@ def _contents(
     if onnx:
         given = x if processing is None else (x - x.mean()) / x.std()  # what the graph itself takes
         check_onnx(onnx, given, run_graph(load_script(weights), given))
-    figures = {**noise_figures([x[0]], [y[0][: len(x[0])]]), **card.figures, **figures}
+    denoised = y[0][: len(x[0])]
+    figures = {**noise_figures([x[0]], [denoised]), **card.figures, **figures}
+    picture = noise_picture(x[0], denoised)
     files = {
         WEIGHTS: weights,
         "test_input.npy": _npy(x),
         "test_output.npy": _npy(y),
         "sample_input.tif": _tiff(x[0]),
         "sample_output.tif": _tiff(y[0]),
-        "README.md": fill(card, figures).encode(),
+        "README.md": fill(card, figures, NOISE_PICTURE if picture else "").encode(),
         "cover.png": _cover(x[0], y[0]),
+        **({NOISE_PICTURE: picture} if picture else {}),
         **({CONFIG: config_text.encode()} if config_text else {}),
         **({ONNX: onnx} if onnx else {}),
     }
     sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     torch_version = torch.__version__.partition("+")[0]
-    rdf = description(card, io, sha256, _tolerance(y), torch_version, processing, OPSET if onnx else None)
+    attached = [name for name in (CONFIG, NOISE_PICTURE) if name in files]
+    rdf = description(card, io, sha256, _tolerance(y), torch_version, processing, OPSET if onnx else None, attached)
     return {"rdf.yaml": to_yaml(rdf).encode(), **files}
 
 

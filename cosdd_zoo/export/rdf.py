@@ -111,8 +111,11 @@ def description(
     pytorch_version: str,
     processing: ZScore | None = None,
     onnx_opset: int | None = None,
+    attached: Sequence[str] = (),
 ) -> Description:
-    """rdf.yaml as plain values. sha256: digests of the package's files by name. onnx_opset: of ONNX weights, if any."""
+    """rdf.yaml as plain values. sha256: digests of the package's files by name. onnx_opset: of ONNX weights, if any.
+    attached: further files, which programs that pack or download a package leave behind unless they are named.
+    """
 
     def file(name: str) -> dict[str, str]:
         return {"source": name, "sha256": sha256[name]}
@@ -123,6 +126,7 @@ def description(
         **_words(card),
         "documentation": "README.md",
         "covers": ["cover.png"],
+        **({"attachments": [file(name) for name in attached]} if attached else {}),
         "inputs": [
             {
                 "id": "input",
