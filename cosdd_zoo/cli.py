@@ -14,7 +14,7 @@ import typer
 
 from cosdd_zoo.card_commands import card
 from cosdd_zoo.config import read_yaml, resolve, to_yaml
-from cosdd_zoo.errors import ConfigError, CosddError
+from cosdd_zoo.errors import ConfigError, CosddError, PackageError
 from cosdd_zoo.options import Axes, Images, Model, Overwrite, Quiet, train_signature, with_signature
 from cosdd_zoo.presets import PRESETS
 from cosdd_zoo.version import __version__
@@ -232,10 +232,18 @@ def check(
     target: Annotated[list[str] | None, typer.Option(help=TARGET_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Does a package run in Fiji, Icy, QuPath, ilastik, bioimageio.core and the zoo? Exit code 1 if one fails."""
+    """Does a package run in Fiji, Icy, QuPath, ilastik, bioimageio.core and the zoo? Exit code 1 if it fails in one of
+    them or could not be run, 2 (with --json) if it cannot be opened.
+    """
     from cosdd_zoo import api
 
-    report = api.check(package, target or ["all"])
+    try:
+        report = api.check(package, target or ["all"])
+    except PackageError as error:
+        if not as_json:
+            raise
+        typer.echo(json.dumps({"path": str(package), "passed": False, "error": str(error)}, indent=2))
+        raise typer.Exit(2) from None
     if as_json:
         typer.echo(json.dumps(report.as_dict(), indent=2))
     else:

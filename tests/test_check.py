@@ -25,9 +25,9 @@ from torch.nn import functional as F
 from cosdd_zoo.errors import ConfigError, PackageError
 from cosdd_zoo.export.archive import kind_of_weights, open_archive
 from cosdd_zoo.export.check import CheckReport, check
+from cosdd_zoo.export.graph_rules import libtorch_ops, newer_ops
 from cosdd_zoo.export.judged import Package
 from cosdd_zoo.export.rules import RULES
-from cosdd_zoo.export.running import libtorch_ops, newer_ops
 from cosdd_zoo.export.targets import ALL
 from cosdd_zoo.export.torchscript import op_names, script
 
@@ -118,6 +118,7 @@ def drop(*path: Any) -> Edit:
     return edit
 
 
+SIZE_OF_Y = ("outputs", 0, "axes", 2, "size")
 SCALE = {"id": "scale_range"}
 Z_SCORE = {"id": "fixed_zero_mean_unit_variance", "kwargs": {"mean": 1.0, "std": 2.0}}
 Z_SCORES = {"id": "fixed_zero_mean_unit_variance", "kwargs": {"axis": "channel", "mean": [1.0, 1.0], "std": [2.0, 2.0]}}
@@ -129,6 +130,8 @@ LINEARS = {"id": "scale_linear", "kwargs": {"axis": "channel", "gain": [2.0, 3.0
     ("rule", "edit", "sentence"),
     [
         ("format version", put("format_version", "0.3.6"), "it is 0.3.6; expected 0.5.x"),
+        ("format version", put("format_version", "0.5.x"), "it is 0.5.x; expected 0.5.x: export the model again"),
+        ("format version", put("format_version", "0.5.99"), "newer than 0.5.6, which the programs were tried with"),
         ("format version", put("type", "dataset"), "type is dataset"),
         ("documentation and covers are plain strings", put("documentation", {"source": "README.md"}), "documentation"),
         ("documentation and covers are plain strings", put("covers", [{"source": "cover.png"}]), "covers is no list"),
@@ -149,8 +152,17 @@ LINEARS = {"id": "scale_linear", "kwargs": {"axis": "channel", "gain": [2.0, 3.0
         ("min is a multiple of step", axis("inputs", 3, size={"min": 65, "step": 16}), "min of x (65) is no multiple"),
         ("fits ilastik's tiles", axis("inputs", 3, size={"min": 1024, "step": 1}), "x needs 1024 px at least"),
         ("fits ilastik's tiles", axis("inputs", 3, size=1024), "ilastik gives tiles of 512 px"),
+        ("fits QuPath's tiles", axis("inputs", 3, size={"min": 1024, "step": 1}), "1024 px at least, and QuPath"),
+        ("sizes of any image", axis("inputs", 2, size={"min": 64, "step": 16}), "y is 64, 80, 96 ... px: core refuses"),
+        ("sizes of any image", axis("inputs", 2, size=128), "y is 128 px and nothing else: core refuses smaller"),
+        ("fixed sizes in JDLL", axis("inputs", 2, size=128), "images below 43 px refused"),
+        ("something is left within the halo", axis("outputs", 3, halo=32), "halo of x, 32 px on both sides, takes"),
+        ("batch", axis("inputs", 0, size=1), "the batch has a fixed size"),
+        ("test tensors", drop("outputs", 0, "test_tensor"), "outputs have no test_tensor"),
+        ("samples", drop("inputs", 0, "sample_tensor"), "inputs have no sample_tensor"),
         ("offset is 0", axis("outputs", 2, size={"axis_id": "y", "offset": 4}), "offset of y is 4"),
         ("output has the input's size", axis("outputs", 2, size=64), "does not refer to that of the input"),
+        ("output has the input's size", put(*SIZE_OF_Y, "tensor_id", "nope"), "size of y does not refer to that of"),
         ("halo", drop("outputs", 0, "axes", 2, "halo"), "y has none"),
         ("processing in JDLL", put("inputs", 0, "preprocessing", [SCALE]), "asks for scale_range, which was not tried"),
         ("processing in JDLL", put("inputs", 0, "preprocessing", [Z_SCORES]), "with a list of values, on which JDLL"),
@@ -165,11 +177,17 @@ LINEARS = {"id": "scale_linear", "kwargs": {"axis": "channel", "gain": [2.0, 3.0
         ("name of the weights' file", put("weights", "torchscript", "source", "a.ptl.pt"), "file is a.ptl.pt"),
         ("name of the weights' file", put("weights", "torchscript", "source", "weights.bin"), "file is weights.bin"),
         ("pytorch_version", put("weights", "torchscript", "pytorch_version", "2.13.0+cpu"), "it is 2.13.0+cpu"),
+        ("pytorch_version in JDLL", put("weights", "torchscript", "pytorch_version", "1.4.0"), "it is 1.4, and JDLL"),
+        ("pytorch_version in JDLL", put("weights", "torchscript", "pytorch_version", "9.9"), "it is 9.9, and which"),
+        ("fields that QuPath needs", drop("description"), "description is missing, without which QuPath cannot read"),
         ("config", drop("config", "bioimageio", "nickname"), "no bioimageio.nickname"),
         ("config", put("config", "deepimagej", {}), "section deepimagej"),
         ("tolerance", drop("config", "bioimageio", "reproducibility_tolerance"), "no reproducibility_tolerance"),
         ("no id yet", put("id", "affable-shark"), "it has the id affable-shark; the zoo gives one at the upload"),
         ("name", put("name", "COSDD: actin/2"), "'COSDD: actin/2' is not made of"),
+        ("name", put("name", "four"), "'four' is not made of 5 to 128"),
+        ("name", put("name", "a" * 129), "is not made of 5 to 128"),
+        ("cover", put("covers", []), "there are none: add a picture"),
         ("authors and maintainers", drop("maintainers"), "has a github_user"),
         ("authors and maintainers", drop("authors"), "there are no authors"),
         ("citations", put("cite", [{"text": "a paper"}]), "doi or url"),
@@ -212,11 +230,47 @@ def test_a_description_under_another_name_is_judged_and_fails(package: Path, tmp
     assert "it is named bioimageio.yaml" in failure(report, "the description is rdf.yaml")
 
 
+def test_a_readme_that_is_named_by_a_map_is_found(package: Path) -> None:
+    assert not judged(package, "README", put("documentation", {"source": "README.md"}))
+
+
+def test_every_rule_of_the_description_is_kept_by_ours_and_broken_by_some_package() -> None:
+    """No rule without a mutation: the marks of the tests above name them all."""
+    marks = test_what_a_consumer_fails_on_is_a_sentence.pytestmark  # type: ignore[attr-defined]
+    named = {case[0] for mark in marks for case in mark.args[1]}
+    assert set(RULES) - named == {"all files lie in the root", "the description is rdf.yaml"}  # each has its own test
+
+
+def test_a_description_that_bioimageio_refuses_fails_though_no_rule_of_ours_reads_that_place(
+    package: Path, tmp_path: Path
+) -> None:
+    report = check(changed(package, tmp_path / "model.zip", {}, put("timestamp", "never")), ["core"])
+    assert "timestamp" in failure(report, "bioimageio.spec")
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "test_input.npy"])
+def test_a_file_that_was_changed_is_never_run(package: Path, tmp_path: Path, name: str) -> None:
+    files = contents(package)
+    other = scripted(Draws()) if name == "weights.pt" else npy(np.zeros([1, 1, 64, 64], np.float32))
+    report = check(zipped(tmp_path / "model.zip", {**files, name: other}))
+    assert f"{name} is not the file whose sha256 was written down" in failure(report, "checksums")
+    if name == "weights.pt":
+        assert "so it was not opened: get it anew" in failure(report, "TorchScript")
+        assert "no random numbers" not in report.rules
+
+
 def test_a_failed_reproduction_fails_here_and_is_not_passed_in_core(package: Path, tmp_path: Path) -> None:
     y = np.load(io.BytesIO(contents(package)["test_output.npy"]))
     report = check(changed(package, tmp_path / "model.zip", {"test_output.npy": npy(y + 1)}))
     assert "values are further off than allowed" in failure(report, "reproduces its test output")
     assert "status valid-format" in failure(report, "bioimageio.core's test")
+
+
+def test_what_is_within_our_tolerance_but_beyond_the_zoos_fails(package: Path, tmp_path: Path) -> None:
+    y = np.load(io.BytesIO(contents(package)["test_output.npy"]))
+    report = check(changed(package, tmp_path / "model.zip", {"test_output.npy": npy((y * 1.0005).astype(np.float32))}))
+    assert "values are further off than allowed" in failure(report, "reproduces its test output")
+    assert {f.state for f in report.of_rule("bioimageio.core's test")} == {"holds"}
 
 
 class Interpolates(nn.Module):
@@ -317,7 +371,14 @@ def test_a_foreign_model_gets_sentences_instead_of_a_traceback(tmp_path: Path) -
     assert "there are 2 inputs" in failure(report, "one input, one output")
     assert "pytorch_state_dict" in failure(report, "TorchScript is there")
     assert "it is 0.4.9, which programs still read" in unknown(report, "format version")
-    assert "does not read descriptions of format 0.4.9" in unknown(report, "axes")
+    for rule in (
+        "axes",
+        "no time axis",
+        "halo",
+        "offset is 0",
+        "processing in JDLL",
+    ):
+        assert "does not read descriptions of format 0.4.9" in unknown(report, rule)
     assert "no TorchScript weights, and no others are run here" in unknown(report, "TorchScript")
     assert all(finding.detail for finding in report.findings if finding.state != "holds")
 
@@ -467,6 +528,157 @@ class OnTheCpu(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.weight + torch.zeros([2], device="cpu")[0:1].expand(x.shape[-1])
+
+
+class Two(nn.Module):
+    """The image twice, as two tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x * self.weight, x
+
+
+class OfSomeSizes(nn.Module):
+    """Right for most sizes; at 530 px, 37 px or 65 px it breaks in its own way."""
+
+    def __init__(self, breaks_at: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.breaks_at = breaks_at
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.size(2) == self.breaks_at:
+            if self.breaks_at == 37:
+                return x[:, :, :30]
+            if self.breaks_at == 7:
+                return x / 0.0
+            assert x.size(2) == 0, "too large"
+        return x * self.weight
+
+
+class Loose(nn.Module):
+    """With a tensor that is neither parameter nor buffer, so that no `.to()` takes it along."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.one = torch.ones(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight * self.one
+
+
+class Doubles(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.weight).double()
+
+
+class Pads(nn.Module):
+    """To the next multiple of 16 by the size that it was traced with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = int(x.shape[-1])
+        return F.pad(x * self.weight, [0, -n % 16])[..., :n]
+
+
+def identity(package: Path, path: Path, module: bytes, edit: Edit = lambda rdf: None, **files: bytes) -> CheckReport:
+    """Judges a package whose model should give back its input."""
+    x = contents(package)["test_input.npy"]
+    return check(changed(package, path, {"weights.pt": module, "test_output.npy": x, **files}, edit))
+
+
+def test_more_than_one_tensor_is_refused(package: Path, tmp_path: Path) -> None:
+    report = identity(package, tmp_path / "model.zip", scripted(Two()))
+    assert "it returns tuple instead of one tensor" in failure(report, "reproduces its test output")
+
+
+@pytest.mark.parametrize(
+    ("px", "sentence"), [(530, "the model fails"), (37, "px it makes"), (7, "values that are not finite")]
+)
+def test_sizes_beside_that_of_the_test_are_tried(package: Path, tmp_path: Path, px: int, sentence: str) -> None:
+    report = identity(package, tmp_path / "model.zip", scripted(OfSomeSizes(px)))
+    assert {f.rule for f in report.failures} == {"any image size"}
+    assert sentence in failure(report, "any image size")
+
+
+def test_what_only_the_test_of_bioimageio_core_finds_fails(package: Path, tmp_path: Path) -> None:
+    """It runs the least size, and one and two steps more."""
+    report = identity(package, tmp_path / "model.zip", scripted(OfSomeSizes(65)))
+    assert {f.rule for f in report.failures} == {"bioimageio.core's test"}
+
+
+def test_tensors_that_a_move_to_a_gpu_leaves_behind_are_noticed(package: Path, tmp_path: Path) -> None:
+    report = identity(package, tmp_path / "model.zip", scripted(Loose()))
+    assert {f.rule for f in report.failures} == {"other devices"}
+
+
+def test_a_graph_or_a_test_tensor_of_another_type_is_refused(package: Path, tmp_path: Path) -> None:
+    report = identity(package, tmp_path / "model.zip", scripted(Doubles()))
+    assert "the graph returns torch.float64: make it float32" in failure(report, "float32 in fact")
+    x = np.load(io.BytesIO(contents(package)["test_input.npy"]))
+    files = {"test_input.npy": npy(x.astype(np.uint16))}
+    report = identity(package, tmp_path / "b.zip", scripted(OfSomeSizes(0)), **files)
+    assert "the test input is uint16" in failure(report, "float32 in fact")
+
+
+def test_the_channels_that_are_named_are_those_of_the_tensors(package: Path, tmp_path: Path) -> None:
+    edit = axis("inputs", 1, channel_names=["actin", "dna"])
+    report = check(changed(package, tmp_path / "model.zip", {}, edit), ["fiji"])
+    assert "the test input has 1 channels, and 2 are named" in failure(report, "channels that are named")
+
+
+def test_a_traced_model_whose_size_was_baked_in_is_refused(package: Path, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(Pads(), torch.ones(1, 1, 128, 128))
+    report = identity(package, tmp_path / "model.zip", bytes(traced.save_to_buffer()))
+    assert {f.state for f in report.of_rule("reproduces its test output")} == {"holds"}
+    assert "any image size" in {f.rule for f in report.failures}
+
+
+def test_a_model_that_was_saved_in_training_mode_is_noticed(package: Path, tmp_path: Path) -> None:
+    module = script(OfSomeSizes(0)).train()
+    report = identity(package, tmp_path / "model.zip", bytes(module.save_to_buffer()))
+    assert "saved in training mode (the whole): call .eval()" in unknown(report, "in eval mode")
+
+
+def test_an_archive_that_old_libtorch_cannot_open_is_refused(package: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(scripted(OfSomeSizes(0)))) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    [version] = [name for name in parts if name.endswith("/version") and name.count("/") == 1]
+    from cosdd_zoo.export.graph_rules import GRAPH_RULES, Graph
+
+    rule, _ = GRAPH_RULES["archive of libtorch 1.13.1"]
+    for number, state in ((b"10", "holds"), (b"11", "fails")):
+        newer = zipped(tmp_path / "weights.pt", {**parts, version: number}).read_bytes()
+        assert rule(Graph(None, newer)).state == state  # type: ignore[arg-type]
+
+
+class Counts(nn.Module):
+    """The image with counts from the generator, in an operator of another name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.weight * torch.binomial(x * 0 + 9, x * 0 + 0.5)
+
+
+def test_a_model_that_draws_counts_is_refused(package: Path, tmp_path: Path) -> None:
+    report = identity(package, tmp_path / "model.zip", scripted(Counts()))
+    assert "aten::binomial" in failure(report, "no random numbers")
 
 
 def test_a_model_that_draws_random_numbers_is_refused(package: Path, tmp_path: Path) -> None:

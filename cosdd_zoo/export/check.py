@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cosdd_zoo.errors import PackageError
 from cosdd_zoo.export.archive import open_archive
-from cosdd_zoo.export.judged import Package, Rule, Unknown
+from cosdd_zoo.export.judged import Package, Rule, Unknown, as_list
 from cosdd_zoo.export.rules import RULES, checksums_agree, files_are_inside
 from cosdd_zoo.export.running import first_line, loaded, run_rules
 from cosdd_zoo.export.targets import ALL, PROGRAMS, Finding, Verdict, targets_of
@@ -20,15 +20,22 @@ from cosdd_zoo.export.targets import ALL, PROGRAMS, Finding, Verdict, targets_of
 if TYPE_CHECKING:
     from bioimageio.spec.summary import ValidationSummary
 
-# what core runs. People and citations are left out: core looks them up in the network, and fails without one
+# what core runs. People and citations are left out: core looks them up in the network, and fails without one.
+# Format 0.4 wants them, so there they stay, without their accounts
 _RUN_BY_CORE = (
     "format_version", "type", "name", "license", "documentation", "covers", "inputs", "outputs", "config",
     "test_inputs", "test_outputs", "timestamp",
 )  # fmt: skip
+_JDLL = (
+    "these are the rules of its JDLL 0.6, as found by running that library. Where sizes are free it takes an image as "
+    "one tile, and never returns above 50.3 million values, channels and planes counted"
+)
+TORCHSCRIPT = "TorchScript"
 _NOT_STARTED = {
-    "fiji": "Fiji is not started: these are the rules of its JDLL 0.6, as found by running that library",
-    "icy": "Icy is not started: these are the rules of its JDLL 0.6, as found by running that library",
-    "qupath": "QuPath is not started: these are the rules of its reader of descriptions, and of libtorch 1.13.1",
+    "fiji": f"Fiji is not started: {_JDLL}",
+    "icy": f"Icy is not started: {_JDLL}",
+    "qupath": "QuPath is not started: these are the rules of its reader of descriptions, and of libtorch 1.13.1. It "
+    "ignores the halo",
     "ilastik": "ilastik is not started: these are the rules of its libraries, bioimageio.core 0.10.2 and spec 0.5.9",
     "zoo": "its own tests and its reviewers have the last word",
 }
@@ -41,8 +48,8 @@ class CheckReport(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether nothing fails in any target of the report."""
-        return not self.failures
+        """Whether nothing fails in any target of the report, of a model that was run."""
+        return not self.failures and not self.undecided
 
     @property
     def failures(self) -> tuple[Finding, ...]:
@@ -50,8 +57,14 @@ class CheckReport(NamedTuple):
 
     @property
     def runs_in(self) -> tuple[str, ...]:
-        """The targets in which nothing fails."""
-        return tuple(t for t in self.targets if t not in {f.target for f in self.failures})
+        """The targets in which nothing fails, of a model that was run."""
+        return tuple(t for t in self.targets if t not in {f.target for f in self.failures} and t not in self.undecided)
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """The targets in which nothing fails, but the model was not run, so that little is known."""
+        not_run = {f.target for f in self.of_rule(TORCHSCRIPT) if f.state == "unknown"}
+        return tuple(t for t in self.targets if t in not_run and t not in {f.target for f in self.failures})
 
     def of_rule(self, name: str) -> tuple[Finding, ...]:
         """What one rule says, a finding for each target that it concerns."""
@@ -98,14 +111,14 @@ def _verdicts(package: Package, wanted: tuple[str, ...]) -> Iterator[Verdict]:
 
 def _judged(name: str, rule: Rule, package: Package) -> Verdict:
     """Foreign descriptions can have any form: what a rule cannot read, it cannot pass."""
+    if rule.reads_0_5 and package.is_0_4:
+        version = package.get("format_version")
+        return Verdict(name, rule.targets, "unknown", f"this rule does not read descriptions of format {version}")
     try:
         problems = list(rule.problems(package))
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         problems = [f"the description has an unknown form here ({error!r})"]
     detail = "; ".join(problems)
-    version = str(package.get("format_version"))
-    if problems and rule.reads_0_5 and version.startswith("0.4."):
-        return Verdict(name, rule.targets, "unknown", f"this rule does not read descriptions of format {version}")
     if problems and all(isinstance(p, Unknown) for p in problems):
         return Verdict(name, rule.targets, "unknown", detail)
     return Verdict(name, rule.targets, "fails" if problems else "holds", detail)
@@ -129,14 +142,14 @@ def _valid_format(package: Package) -> Verdict:
 def _running(package: Package, core: bool) -> Iterator[Verdict]:
     """The rules that run the model; none of them when it cannot be opened safely."""
     if "torchscript" not in package.formats:
-        yield Verdict("TorchScript", ALL, "unknown", "there are no TorchScript weights, and no others are run here")
+        yield Verdict(TORCHSCRIPT, ALL, "unknown", "there are no TorchScript weights, and no others are run here")
         return
     try:
         module = loaded(package)
     except PackageError as error:
-        yield Verdict("TorchScript", ALL, "fails", str(error))
+        yield Verdict(TORCHSCRIPT, ALL, "fails", str(error))
         return
-    yield Verdict("TorchScript", ALL, "holds", "the weights are scripted")
+    yield Verdict(TORCHSCRIPT, ALL, "holds", "the weights were loaded")
     yield from run_rules(module, package)
     if core:
         yield _core_verdict(package)
@@ -163,14 +176,19 @@ def _core_summary(package: Package) -> ValidationSummary:
 
     rdf = {key: package.rdf[key] for key in _RUN_BY_CORE if key in package.rdf}
     rdf["weights"] = {"torchscript": package.rdf["weights"]["torchscript"]}
+    if package.is_0_4:
+        rdf |= {key: package.rdf[key] for key in ("description", "cite") if key in package.rdf}
+        rdf["authors"] = [{"name": str(a.get("name"))} for a in as_list(package.get("authors")) if isinstance(a, dict)]
     context = ValidationContext(root=package.archive.zip, file_name=package.archive.description_name)
     with quiet_bioimageio(), context:
         return test_description(rdf, weight_format="torchscript", devices=["cpu"])
 
 
 def _sentence_of(summary: ValidationSummary) -> str:
-    errors = [f"{'.'.join(map(str, e.loc))}: {first_line(e.msg)}" for d in summary.details for e in d.errors]
-    return f"status {summary.status}: " + ("; ".join(dict.fromkeys(errors)) or "no reason given")
+    """In the library's own words, each with the place in the description that it speaks of, if any."""
+    errors = [(".".join(map(str, e.loc)), first_line(e.msg)) for d in summary.details for e in d.errors]
+    said = [f"{place}: {words}" if place else words for place, words in errors]
+    return f"status {summary.status}: " + ("; ".join(dict.fromkeys(said)) or "no reason given")
 
 
 @contextmanager

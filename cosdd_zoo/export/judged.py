@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from cosdd_zoo.export.archive import Archive
+from cosdd_zoo.export.targets import State
 
 Problems = Iterator[str]
 
@@ -35,6 +36,11 @@ class Package(NamedTuple):
         return node
 
     @property
+    def is_0_4(self) -> bool:
+        """Whether the description is of format 0.4, which names things otherwise."""
+        return str(self.get("format_version")).startswith("0.4.")
+
+    @property
     def formats(self) -> list[str]:
         """The formats of the weights, by their keys in the description."""
         weights = self.get("weights")
@@ -46,6 +52,17 @@ class Package(NamedTuple):
 
     def space(self, side: str) -> list[dict[str, Any]]:
         return [a for a in self.axes(side) if a.get("type") == "space"]
+
+
+class Outcome(NamedTuple):
+    """What a rule on the graph finds."""
+
+    state: State
+    detail: str
+
+    @classmethod
+    def failed(cls, detail: str) -> Outcome:
+        return cls("fails", detail)
 
 
 class Rule(NamedTuple):

@@ -6,6 +6,7 @@ Letters: B batch, C channels, * spatial axes (z,) y, x.
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -207,7 +208,7 @@ def _contents(
         **({ONNX: onnx} if onnx else {}),
     }
     sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    torch_version = torch.__version__.partition("+")[0]
+    torch_version = ".".join(re.findall(r"\d+", torch.__version__)[:3])  # 2.15.0a0+git is no version to JDLL
     attached = [name for name in (CONFIG, NOISE_PICTURE) if name in files]
     rdf = description(card, io, sha256, _tolerance(y), torch_version, processing, OPSET if onnx else None, attached)
     return {"rdf.yaml": to_yaml(rdf).encode(), **files}

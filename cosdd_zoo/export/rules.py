@@ -8,10 +8,15 @@ from typing import Any
 
 from cosdd_zoo.export.archive import DESCRIPTION, referenced_files
 from cosdd_zoo.export.judged import Package, Problems, Rule, Unknown, as_list
+from cosdd_zoo.export.rdf import FORMAT_VERSION
+from cosdd_zoo.export.size_rules import SIZE_RULES
 from cosdd_zoo.export.targets import ALL, JDLL
 from cosdd_zoo.export.zoo_rules import ZOO_RULES
 
-ILASTIK_TILE_PX = {"z": 64, "y": 512, "x": 512}
+NEWEST_PATCH = int(FORMAT_VERSION.rpartition(".")[2])
+JDLL_PYTORCH = (1, 7)
+"""The oldest libtorch that JDLL installs."""
+QUPATH_NEEDS = ("format_version", "name", "description", "documentation", "authors", "license")
 _PROCESSING = (("inputs", "preprocessing"), ("outputs", "postprocessing"))
 _JDLL_STEPS = {"ensure_dtype", "fixed_zero_mean_unit_variance", "scale_linear"}
 """Of those that were run in JDLL, with one value for all channels; it knows more, which were not."""
@@ -20,30 +25,32 @@ _JDLL_STEPS = {"ensure_dtype", "fixed_zero_mean_unit_variance", "scale_linear"}
 def files_are_flat(p: Package) -> Problems:
     nested = [n for n in p.archive.names if "/" in n or "\\" in n]
     if nested:
-        yield f"{nested[0]} lies in a folder; deepImageJ looks in the root only"
+        yield f"{nested[0]} lies in a folder; deepImageJ looks in the root only: zip the files, not their folder"
 
 
 def description_is_named_rdf_yaml(p: Package) -> Problems:
     if p.archive.description_name != DESCRIPTION:
-        yield f"it is named {p.archive.description_name}, and deepImageJ looks for rdf.yaml"
+        yield f"it is named {p.archive.description_name}, and deepImageJ looks for rdf.yaml: rename it"
 
 
 def format_version_is_0_5(p: Package) -> Problems:
     version = str(p.get("format_version") or "not stated")
     if version.startswith("0.4."):
         yield Unknown(f"it is {version}, which programs still read, but most of these rules do not: update it to 0.5")
-    elif not version.startswith("0.5."):
-        yield f"it is {version}; expected 0.5.x"
+    elif not re.fullmatch(r"0\.5\.\d+", version):
+        yield f"it is {version}; expected 0.5.x: export the model again"
+    elif int(version.rpartition(".")[2]) > NEWEST_PATCH:
+        yield Unknown(f"it is {version}, newer than 0.5.{NEWEST_PATCH}, which the programs were tried with")
     if p.get("type") != "model":
-        yield f"type is {p.get('type') or 'not stated'}; expected model"
+        yield f"type is {p.get('type') or 'not stated'}; expected model: nothing else can be run"
 
 
 def documentation_and_covers_are_plain_strings(p: Package) -> Problems:
     if not isinstance(p.get("documentation"), str):
-        yield "documentation is no plain file name; deepImageJ, QuPath and ilastik 1.4.2 fail on anything else"
+        yield "documentation is no plain file name; deepImageJ, QuPath and ilastik 1.4.2 fail on all else: name it"
     covers = as_list(p.get("covers"))
     if not covers or not all(isinstance(c, str) for c in covers):
-        yield "covers is no list of plain file names; deepImageJ, QuPath and ilastik 1.4.2 fail on anything else"
+        yield "covers is no list of plain file names; deepImageJ, QuPath and ilastik 1.4.2 fail on all else: list names"
 
 
 def nothing_is_null(p: Package) -> Problems:
@@ -54,16 +61,16 @@ def nothing_is_null(p: Package) -> Problems:
 def files_are_inside(p: Package) -> Problems:
     for name, _ in referenced_files(p.rdf):
         if name not in p.archive.names:
-            yield f"{name} is not in the zip"
+            yield f"{name} is not in the zip: put it there"
 
 
 def checksums_agree(p: Package) -> Problems:
     for name, node in referenced_files(p.rdf):
         if node and name in p.archive.names:
             if "sha256" not in node:
-                yield f"{name} has no sha256"
+                yield f"{name} has no sha256: write it beside its name"
             elif node["sha256"] != p.archive.sha256(name):
-                yield f"{name} is not the file whose sha256 was written down: it was changed"
+                yield f"{name} is not the file whose sha256 was written down: it was changed; get the package anew"
 
 
 def one_input_and_one_output(p: Package) -> Problems:
@@ -71,6 +78,12 @@ def one_input_and_one_output(p: Package) -> Problems:
         n = len(as_list(p.get(side)))
         if n != 1:
             yield f"there are {n} {side}; ilastik and QuPath take exactly one: put further images into channels"
+
+
+def test_tensors_are_named(p: Package) -> Problems:
+    for side in ("inputs", "outputs"):
+        if not isinstance(p.get(side, 0, "test_tensor", "source"), str):
+            yield f"{side} have no test_tensor, so that nobody can see whether the model still works: add an .npy file"
 
 
 def axes_are_batch_channel_space(p: Package) -> Problems:
@@ -84,13 +97,19 @@ def axes_are_batch_channel_space(p: Package) -> Problems:
         if ids not in (["y", "x"], ["z", "y", "x"]):
             yield f"{side} have the space axes {', '.join(ids) or 'none'}; expected y, x or z, y, x"
     if orders[0] != orders[1]:
-        yield "the axes of input and output differ in number or order"
+        yield "the axes of input and output differ in number or order: give the output those of the input"
 
 
 def there_is_no_time_axis(p: Package) -> Problems:
     for side in ("inputs", "outputs"):
         if "time" in [a.get("type") for a in p.axes(side)]:
             yield f"{side} have a time axis, on which deepImageJ crashes: give time points as the batch"
+
+
+def batch_is_free(p: Package) -> Problems:
+    sizes = [a.get("size") for side in ("inputs", "outputs") for a in p.axes(side) if a.get("type") == "batch"]
+    if any(isinstance(size, int) for size in sizes):
+        yield Unknown("the batch has a fixed size: stacks can be given plane by plane only")
 
 
 def it_is_two_dimensional(p: Package) -> Problems:
@@ -103,61 +122,14 @@ def channel_names_are_lists(p: Package) -> Problems:
     for side in ("inputs", "outputs"):
         names = [a.get("channel_names") for a in p.axes(side) if a.get("type") == "channel"]
         if not names or not isinstance(names[0], list):
-            yield f"{side} have no list of channel_names"
+            yield f"{side} have no list of channel_names: name each channel"
 
 
 def tensors_are_float32(p: Package) -> Problems:
     for side in ("inputs", "outputs"):
         dtype = p.get(side, 0, "data", "type") or "not stated"
         if dtype != "float32":
-            yield f"the type of {side} is {dtype}; expected float32"
-
-
-def sizes_are_stated(p: Package) -> Problems:
-    for axis in p.space("inputs"):
-        size = axis.get("size")
-        ranged = isinstance(size, dict) and isinstance(size.get("min"), int) and isinstance(size.get("step"), int)
-        if not (ranged or isinstance(size, int)):
-            yield f"the size of {axis.get('id')} is missing; expected a number, or min and step"
-        elif isinstance(size, dict) and size["step"] < 1:
-            yield f"the step of {axis.get('id')} is {size['step']}; expected 1 or more"
-
-
-def sizes_suit_jdll(p: Package) -> Problems:
-    for axis in p.space("inputs"):
-        size = axis.get("size")
-        if isinstance(size, dict) and size.get("step") and size.get("min", 0) % size["step"]:
-            yield f"min of {axis.get('id')} ({size.get('min')}) is no multiple of step ({size['step']}): JDLL fails"
-
-
-def sizes_suit_ilastiks_tiles(p: Package) -> Problems:
-    for axis in p.space("inputs"):
-        size, tile = axis.get("size"), ILASTIK_TILE_PX.get(str(axis.get("id")))
-        least = size.get("min") if isinstance(size, dict) else size
-        if len(p.space("inputs")) == 3:
-            tile = ILASTIK_TILE_PX["z"]
-        if isinstance(least, int) and tile is not None and least > tile:
-            yield f"{axis.get('id')} needs {least} px at least, and ilastik gives tiles of {tile} px"
-
-
-def output_has_the_size_of_the_input(p: Package) -> Problems:
-    for axis in p.space("outputs"):
-        size = axis.get("size")
-        if not isinstance(size, dict) or size.get("axis_id") != axis.get("id"):
-            yield f"the size of {axis.get('id')} does not refer to that of the input"
-
-
-def offsets_are_zero(p: Package) -> Problems:
-    for axis in p.space("outputs"):
-        size = axis.get("size")
-        if isinstance(size, dict) and size.get("offset", 0) != 0:
-            yield f"offset of {axis.get('id')} is {size['offset']}; deepImageJ applies it twice, so it must be 0"
-
-
-def output_has_a_halo(p: Package) -> Problems:
-    for axis in p.space("outputs"):
-        if not (isinstance(axis.get("halo"), int) and axis["halo"] >= 1):
-            yield f"{axis.get('id')} has none, so tiles would show seams"
+            yield f"the type of {side} is {dtype}; expected float32: convert inside of the graph"
 
 
 def processing_suits_jdll(p: Package) -> Problems:
@@ -205,14 +177,29 @@ def jdll_finds_the_weights(p: Package) -> Problems:
 def pytorch_version_is_plain(p: Package) -> Problems:
     version = p.get("weights", "torchscript", "pytorch_version") or "not stated"
     if "torchscript" in p.formats and not re.fullmatch(r"\d+\.\d+(\.\d+)?", str(version)):
-        yield f"it is {version}; expected x.y.z"
+        yield f"it is {version}; expected plain numbers, x.y.z, without what follows them"
+
+
+def jdll_has_the_pytorch_version(p: Package) -> Problems:
+    version = re.match(r"(\d+)\.(\d+)", str(p.get("weights", "torchscript", "pytorch_version")))
+    numbers = (int(version[1]), int(version[2])) if version else JDLL_PYTORCH
+    if numbers < JDLL_PYTORCH:
+        yield f"it is {version and version[0]}, and JDLL has 1.7 and later: state a version that the model runs in"
+    elif numbers[0] > 2:
+        yield Unknown(f"it is {version and version[0]}, and which libtorch JDLL takes for it was not tried")
+
+
+def qupath_finds_its_fields(p: Package) -> Problems:
+    for name in QUPATH_NEEDS:
+        if not p.get(name):
+            yield f"{name} is missing, without which QuPath cannot read the description: add it"
 
 
 def config_suits_deepimagej(p: Package) -> Problems:
     if "config" in p.rdf and not isinstance(p.get("config", "bioimageio", "nickname"), str):
-        yield "config has no bioimageio.nickname, on which deepImageJ fails"
+        yield "config has no bioimageio.nickname, without which deepImageJ fails: add one"
     if "deepimagej" in p.get("config"):
-        yield "config has a section deepimagej, which is of older formats"
+        yield "config has a section deepimagej, which is of older formats: take it out"
 
 
 RULES: dict[str, Rule] = {
@@ -226,23 +213,22 @@ RULES: dict[str, Rule] = {
     "all files are inside": Rule(files_are_inside, ALL, reads_0_5=False),
     "checksums": Rule(checksums_agree, ALL),
     "one input, one output": Rule(one_input_and_one_output, ("qupath", "ilastik"), reads_0_5=False),
+    "test tensors": Rule(test_tensors_are_named, ALL),
     "axes": Rule(axes_are_batch_channel_space, ALL),
     "no time axis": Rule(there_is_no_time_axis, JDLL),
     "two dimensions": Rule(it_is_two_dimensional, ("qupath",), of_the_kind=True),
+    "batch": Rule(batch_is_free, ("core",)),
     "channel names": Rule(channel_names_are_lists, ALL),
     "float32 on both sides": Rule(tensors_are_float32, ALL),
-    "sizes are stated": Rule(sizes_are_stated, ALL),
-    "min is a multiple of step": Rule(sizes_suit_jdll, JDLL),
-    "fits ilastik's tiles": Rule(sizes_suit_ilastiks_tiles, ("ilastik",), of_the_kind=True),
-    "output has the input's size": Rule(output_has_the_size_of_the_input, ALL),
-    "offset is 0": Rule(offsets_are_zero, JDLL),
-    "halo": Rule(output_has_a_halo, (*JDLL, "ilastik", "core", "zoo")),
+    **SIZE_RULES,
     "processing in JDLL": Rule(processing_suits_jdll, JDLL, of_the_kind=True),
     "processing in QuPath": Rule(processing_suits_qupath, ("qupath",), of_the_kind=True),
     "TorchScript is there": Rule(there_is_torchscript, (*JDLL, "qupath"), reads_0_5=False),
     "TorchScript alone": Rule(torchscript_is_alone, JDLL, of_the_kind=True, reads_0_5=False),
     "name of the weights' file": Rule(jdll_finds_the_weights, JDLL, reads_0_5=False),
     "pytorch_version": Rule(pytorch_version_is_plain, (*JDLL, "qupath")),
+    "pytorch_version in JDLL": Rule(jdll_has_the_pytorch_version, JDLL),
+    "fields that QuPath needs": Rule(qupath_finds_its_fields, ("qupath",), reads_0_5=False),
     "config": Rule(config_suits_deepimagej, JDLL, reads_0_5=False),
     **ZOO_RULES,
 }

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,10 +17,11 @@ from torch import Tensor
 
 from cosdd_zoo.errors import PackageError
 from cosdd_zoo.export.archive import kind_of_weights
-from cosdd_zoo.export.judged import Package
+from cosdd_zoo.export.graph_rules import GRAPH_RULES, Graph
+from cosdd_zoo.export.judged import Outcome, Package, as_list
 from cosdd_zoo.export.rdf import ZScore, processing_of
 from cosdd_zoo.export.targets import ALL, JDLL, State, Verdict
-from cosdd_zoo.export.torchscript import load_script, op_names
+from cosdd_zoo.export.torchscript import load_script, moved_to
 
 if TYPE_CHECKING:
     from cosdd_zoo.export.torchscript import ScriptModule
@@ -32,14 +31,8 @@ Array = NDArray[np.float32]
 ZOO_ABSOLUTE, ZOO_RELATIVE = 1.5e-4, 1e-4
 """What the zoo's test of deepImageJ allows: |difference| <= absolute + relative * |expected|."""
 
-_RANDOM = {
-    f"aten::{name}{end}"
-    for name in (
-        "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "bernoulli",
-        "multinomial", "poisson", "uniform", "exponential", "cauchy", "geometric", "log_normal", "random",
-    )
-    for end in ("", "_")
-}  # fmt: skip
+_STRIP_PX = {2: (530, 530), 3: (40, 530, 530)}
+"""Longer than the windows of our graphs and the tiles of ilastik and QuPath."""
 _KINDS = {"pickle": "a pickle, which can run any program when it is opened", "unknown": "no TorchScript archive"}
 
 
@@ -60,17 +53,14 @@ class Model(NamedTuple):
     processing: ZScore | None
     test_input: Array
     test_output: Array
+    dtypes: tuple[str, str]  # of the test tensors as they lie in the package
+    channels: tuple[int, int]  # as many as the description names: of the input, of the output
     absolute: float
     relative: float
     fixed: tuple[bool, ...] = ()  # along *: whether the description allows one size alone
 
     def __call__(self, x: Array) -> Array:
         return run_graph(self.module, x, self.processing)
-
-
-class Outcome(NamedTuple):
-    passed: bool
-    detail: str
 
 
 class Measured(NamedTuple):
@@ -83,6 +73,9 @@ def loaded(package: Package) -> ScriptModule:
     source = package.get("weights", "torchscript", "source")
     if not isinstance(source, str) or source not in package.archive.names:
         raise PackageError("there are no TorchScript weights, so the model cannot be run")
+    stated = package.get("weights", "torchscript", "sha256")
+    if stated and stated != package.archive.sha256(source):
+        raise PackageError(f"{source} is not the file whose sha256 was written down, so it was not opened: get it anew")
     weights = package.archive.read(source)
     kind = kind_of_weights(weights)
     if kind != "torchscript":
@@ -95,12 +88,13 @@ def loaded(package: Package) -> ScriptModule:
 
 def run_rules(module: ScriptModule, package: Package) -> Iterator[Verdict]:
     """The rules on the graph itself, and those that are measured."""
-    for name, (graph_rule, targets) in _OF_THE_GRAPH.items():
-        yield _verdict(name, targets, graph_rule(module))
+    weights = package.archive.read(package.rdf["weights"]["torchscript"]["source"])
+    for name, (graph_rule, targets) in GRAPH_RULES.items():
+        yield _verdict(name, targets, graph_rule(Graph(module, weights)))
     try:
         model = _model(module, package)
     except (PackageError, TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
-        state: State = "unknown" if str(package.get("format_version")).startswith("0.4.") else "fails"
+        state: State = "unknown" if package.is_0_4 else "fails"
         yield Verdict(REPRODUCES, ALL, state, f"the test tensors cannot be read: {first_line(error)}")
         return
     for name, (rule, targets) in _MEASURED.items():
@@ -129,20 +123,6 @@ def difference(found: Array, expected: Array, absolute: float, relative: float) 
     return Difference(float(d.max(initial=0)), int((~(d <= absolute + relative * np.abs(expected))).sum()))
 
 
-@cache
-def libtorch_ops() -> dict[str, frozenset[str]]:
-    """The operators of libtorch 1.13.1, the oldest that packages run in, with their overloads."""
-    text = files("cosdd_zoo.export").joinpath("libtorch_1.13.1_ops.txt").read_text(encoding="utf-8")
-    lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
-    return {name: frozenset(overloads) for name, *overloads in lines}
-
-
-def newer_ops(names: list[str]) -> list[str]:
-    """Those operators, e.g. aten::add.Tensor, that libtorch 1.13.1 does not have."""
-    split = [(n, *n.partition(".")[::2]) for n in names]
-    return [name for name, op, overload in split if (overload or "-") not in libtorch_ops().get(op, ())]
-
-
 def first_line(error: object) -> str:
     """The beginning of an error's text, or its kind where it has none."""
     return (str(error).strip() or repr(error)).splitlines()[0]
@@ -164,104 +144,121 @@ def _forward(module: ScriptModule, x: Array) -> Array:
 
 def _model(module: ScriptModule, package: Package) -> Model:
     stated = package.get("config", "bioimageio", "reproducibility_tolerance", 0)
+    x, y = (_test_tensor(package, side) for side in ("inputs", "outputs"))
     return Model(
         module,
         processing_of(package.rdf),
-        _test_tensor(package, "inputs"),
-        _test_tensor(package, "outputs"),
+        x.astype(np.float32),
+        y.astype(np.float32),
+        (str(x.dtype), str(y.dtype)),
+        (_n_channels(package, "inputs"), _n_channels(package, "outputs")),
         float(stated.get("absolute_tolerance", 1e-3)),
         float(stated.get("relative_tolerance", 1e-3)),
         tuple(isinstance(axis.get("size"), int) for axis in package.space("inputs")),
     )
 
 
-def _test_tensor(package: Package, side: str) -> Array:
+def _test_tensor(package: Package, side: str) -> NDArray[Any]:
     data: Any = package.archive.read(package.rdf[side][0]["test_tensor"]["source"])
-    array: Array = np.load(io.BytesIO(data), allow_pickle=False).astype(np.float32)
+    array: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
     return array
 
 
-def _runs_in_old_libtorch(module: ScriptModule) -> Outcome:
-    newer = newer_ops(op_names(module))
-    if newer:
-        return Outcome(
-            False,
-            f"the graph refers to {', '.join(newer[:5])}, which QuPath 0.5 does not have, and deepImageJ may not: "
-            f"build it of older operators",
-        )
-    return Outcome(True, "it has all of the graph's operators")
-
-
-def _draws_nothing(module: ScriptModule) -> Outcome:
-    """Operators that draw from a generator, whose state differs from program to program."""
-    drawing = sorted({name for name in op_names(module) if name.partition(".")[0] in _RANDOM})
-    if drawing:
-        return Outcome(False, f"the graph draws random numbers ({', '.join(drawing[:3])}), so no result is repeated")
-    return Outcome(True, "the result is a function of the image")
-
-
-def _can_be_moved(module: ScriptModule) -> Outcome:
-    n = len(list(module.parameters()))
-    return Outcome(n > 0, f"{n} parameters" if n else "the graph has no parameters, so ilastik cannot move it to a GPU")
+def _n_channels(package: Package, side: str) -> int:
+    """Of a description: as many as it names, 1 where there is no axis of channels."""
+    named = [as_list(a.get("channel_names")) for a in package.axes(side) if a.get("type") == "channel"]
+    return len(named[0]) if named else 1
 
 
 def _reproduces(model: Model) -> Outcome:
     found, expected = model(model.test_input), model.test_output
     if found.shape != expected.shape:
-        return Outcome(False, f"the output's shape is {found.shape}, and {expected.shape} was expected")
+        return Outcome.failed(f"the output's shape is {found.shape}, and {expected.shape} was expected")
     own = difference(found, expected, model.absolute, model.relative)
     zoo = difference(found, expected, ZOO_ABSOLUTE, ZOO_RELATIVE)
     n_beyond = max(own.n_beyond, zoo.n_beyond)
     too_far = f"; {n_beyond:,} of {found.size:,} values are further off than allowed" if n_beyond else ""
-    return Outcome(n_beyond == 0, f"{zoo}{too_far}")
+    return Outcome("fails" if n_beyond else "holds", f"{zoo}{too_far}")
 
 
 def _takes_batches(model: Model) -> Outcome:
     x = model.test_input
     found = model(np.concatenate([x, x[..., ::-1]]))
     if found.shape[0] != 2 * len(x):
-        return Outcome(False, f"from {2 * len(x)} images it makes {found.shape[0]}")
+        return Outcome.failed(f"from {2 * len(x)} images it makes {found.shape[0]}")
     d = difference(found[: len(x)], model(x), ZOO_ABSOLUTE, ZOO_RELATIVE)
-    return Outcome(d.n_beyond == 0, f"an image in a batch against alone: {d}")
+    return Outcome("fails" if d.n_beyond else "holds", f"an image in a batch against alone: {d}")
 
 
 def _takes_any_size(model: Model) -> Outcome:
-    """Of 1, 7 and 37 px, along each axis a little more than along the one before; fixed sizes are left alone."""
-    for size in (1, 7, 37):
+    """Images of a few pixels, and strips that are longer than any window or tile; fixed sizes are left alone."""
+    for wanted in _sizes(model):
         x = model.test_input
-        for axis in range(2, x.ndim):
-            n_px = x.shape[axis] if model.fixed[axis - 2] else min(size + 2 * axis - 4, x.shape[axis])
-            x = np.take(x, range(n_px), axis=axis)
+        for axis, n_px in enumerate(wanted, 2):
+            x = np.take(x, range(n_px), axis=axis, mode="wrap")
         found = model(x)
         if found.shape[2:] != x.shape[2:]:
-            return Outcome(False, f"from {x.shape[2:]} px it makes {found.shape[2:]}")
+            return Outcome.failed(f"from {x.shape[2:]} px it makes {found.shape[2:]}")
         if not np.isfinite(found).all():
-            return Outcome(False, f"at {x.shape[2:]} px it makes values that are not finite")
-    return Outcome(True, "of the fixed size alone" if all(model.fixed) else "from 1 px up")
+            return Outcome.failed(f"at {x.shape[2:]} px it makes values that are not finite")
+    return Outcome("holds", "of the fixed size alone" if all(model.fixed) else "tried from 1 to 530 px")
+
+
+def _sizes(model: Model) -> Iterator[list[int]]:
+    """Along *: about 1, 7 and 37 px, along each axis a little more than along the one before; a strip along each."""
+    shape = model.test_input.shape[2:]
+    free = [not fixed for fixed in model.fixed]
+    for size in (1, 7, 37):
+        yield [min(size + 2 * i, n) if free[i] else n for i, n in enumerate(shape)]
+    for long, n_free in enumerate(free):
+        if n_free:
+            narrow = [min(n, 40) if f else n for n, f in zip(shape, free, strict=True)]
+            narrow[long] = _STRIP_PX[len(shape)][long]
+            yield narrow
+
+
+def _is_float32(model: Model) -> Outcome:
+    """What the files hold and the graph returns, whatever the description says."""
+    with torch.no_grad():
+        found = model.module(torch.from_numpy(model.test_input)).dtype
+    wrong = [f"the test {side} is {dtype}" for side, dtype in zip(("input", "output"), model.dtypes, strict=True)]
+    said = [text for text in wrong if not text.endswith("float32")]
+    if found != torch.float32:
+        said.append(f"the graph returns {found}")
+    return Outcome.failed(f"{'; '.join(said)}: make it float32") if said else Outcome("holds", "")
+
+
+def _has_the_channels_that_are_named(model: Model) -> Outcome:
+    for side, x, named in zip(("input", "output"), (model.test_input, model.test_output), model.channels, strict=True):
+        if x.shape[1] != named:
+            return Outcome.failed(
+                f"the test {side} has {x.shape[1]} channels, and {named} are named: name all, since "
+                f"deepImageJ and ilastik take just as many"
+            )
+    return Outcome("holds", "")
 
 
 def _runs_elsewhere(model: Model) -> Outcome:
-    """On a device without values, which stands for a GPU: what was made for the CPU alone fails there as well."""
-    moved = load_script(bytes(model.module.save_to_buffer()), "meta")
+    """On a device without values, which stands for a GPU: what was made for the CPU alone, and tensors that are neither
+    parameter nor buffer, stay behind on the CPU, and the graph fails there as well.
+    """
+    moved = moved_to(load_script(bytes(model.module.save_to_buffer())), "meta")
     with torch.no_grad():
         y = moved(torch.empty(model.test_input.shape, device="meta"))
     if tuple(y.shape) != model.test_output.shape:
-        return Outcome(False, f"on another device it makes {tuple(y.shape)}")
-    return Outcome(True, "loaded on a device without values, in place of a GPU")
+        return Outcome.failed(f"on another device it makes {tuple(y.shape)}")
+    return Outcome("holds", "loaded, then moved to a device without values, in place of a GPU")
 
 
 def _verdict(name: str, targets: tuple[str, ...], outcome: Outcome) -> Verdict:
-    return Verdict(name, targets, "holds" if outcome.passed else "fails", outcome.detail)
+    return Verdict(name, targets, outcome.state, outcome.detail)
 
 
 REPRODUCES = "reproduces its test output"
-_OF_THE_GRAPH: dict[str, tuple[Callable[[ScriptModule], Outcome], tuple[str, ...]]] = {
-    "operators of libtorch 1.13.1": (_runs_in_old_libtorch, (*JDLL, "qupath")),
-    "not frozen": (_can_be_moved, ("ilastik", "core")),
-    "no random numbers": (_draws_nothing, ALL),
-}
 _MEASURED: dict[str, Measured] = {
     REPRODUCES: Measured(_reproduces, ALL),
+    "float32 in fact": Measured(_is_float32, ALL),
+    "channels that are named": Measured(_has_the_channels_that_are_named, ALL),
     "batches": Measured(_takes_batches, ("ilastik", "core", "zoo")),
     "any image size": Measured(_takes_any_size, ALL),
     "other devices": Measured(_runs_elsewhere, (*JDLL, "ilastik", "core", "qupath")),

@@ -41,6 +41,10 @@ def _grouped(findings: Iterable[Finding]) -> list[str]:
 
 
 def _summary(report: CheckReport) -> str:
-    against = [t for t in report.targets if t not in report.runs_in]
-    found = f"nothing speaks against {', '.join(report.runs_in)}" if report.runs_in else ""
-    return "; ".join(part for part in (found, f"fails in {', '.join(against)}" if against else "") if part) + "."
+    against = [t for t in report.targets if t not in (*report.runs_in, *report.undecided)]
+    parts = {
+        "nothing speaks against": report.runs_in,
+        "fails in": against,
+        "not run, so not known:": report.undecided,
+    }
+    return "; ".join(f"{words} {', '.join(targets)}" for words, targets in parts.items() if targets) + "."

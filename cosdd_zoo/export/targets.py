@@ -44,8 +44,10 @@ class Verdict(NamedTuple):
 
 
 def targets_of(names: Iterable[str]) -> tuple[str, ...]:
-    """Those of PROGRAMS that are named, in its order; all of them for "all". Raises ConfigError for an unknown one."""
-    given = set(names)
+    """Those of PROGRAMS that are named, in its order; all of them for "all". "fiji,icy" names two. Raises ConfigError
+    for an unknown one.
+    """
+    given = {name.strip().lower() for text in names for name in text.split(",")}
     unknown = sorted(given - {*ALL, "all"})
     if unknown:
         raise ConfigError(f"--target {unknown[0]} is unknown: use {', '.join(ALL)} or all.")
