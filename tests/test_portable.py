@@ -13,7 +13,7 @@ from cosdd_zoo.checkpoint import Checkpoint
 from cosdd_zoo.config import preset
 from cosdd_zoo.export.export import portable
 from cosdd_zoo.export.package import _tolerance
-from cosdd_zoo.export.torchscript import Portable, PortableDirect, PortableMean, load_script, script
+from cosdd_zoo.export.torchscript import Portable, PortableDirect, PortableMean, load_script, script, state_halo
 from cosdd_zoo.inference.denoise import halos
 from cosdd_zoo.networks.build import Cosdd
 
@@ -108,3 +108,52 @@ def test_the_readme_names_the_menus_of_each_program() -> None:
         "Extensions > Bioimage Model Zoo",
     ):
         assert menu in text
+
+
+def padded(x: torch.Tensor, *sides: tuple[int, int]) -> torch.Tensor:
+    """As JDLL and bioimageio.core pad: mirrored, the last pixel repeated; sides: (begin, end) px along *."""
+    return torch.from_numpy(np.pad(x.numpy(), [(0, 0), (0, 0), *sides], mode="symmetric"))
+
+
+def mirror_aware(kind: str, halo: list[int], **settings: Any) -> Any:
+    network = few_features(**settings)
+    module = script(graph(model(network), network, 64, kind))
+    state_halo(module, halo)
+    return load_script(bytes(module.save_to_buffer()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "shape", "halo"),
+    [
+        ("std", {}, (2, 1, 70, 93), [32, 16]),
+        ("direct", {"direct": True}, (1, 1, 64, 70), [16, 16]),
+        ("means", {"n_dims": 3}, (1, 1, 12, 40, 41), [4, 16, 32]),
+    ],
+)
+def test_an_image_that_a_program_lengthened_by_its_mirror_image_is_the_bare_image(
+    kind: str, settings: dict[str, Any], shape: tuple[int, ...], halo: list[int]
+) -> None:
+    run = mirror_aware(kind, halo, **settings)
+    x = grey(*shape)
+    with torch.no_grad():
+        y, found = run(x), run(padded(x, *((h, h) for h in halo)))
+    np.testing.assert_array_equal(found.numpy(), padded(y, *((h, h) for h in halo)).numpy())
+
+
+def test_a_tile_at_the_border_is_freed_of_the_mirrored_sides_alone() -> None:
+    run = mirror_aware("mean", [16, 16])
+    x = grey(1, 1, 50, 60)
+    with torch.no_grad():
+        y, found = run(x), run(padded(x, (16, 0), (0, 16)))
+    np.testing.assert_array_equal(found.numpy(), padded(y, (16, 0), (0, 16)).numpy())
+
+
+def test_images_that_no_program_lengthened_are_left_as_they_are() -> None:
+    """Nor is the black margin of one, which equals its mirror image, nor one that is hardly larger than the halo."""
+    aware, unaware = mirror_aware("mean", [16, 16]), mirror_aware("mean", [0, 0])
+    margin = grey(1, 1, 64, 70)
+    margin[..., :40] = 0
+    constant = torch.full((1, 1, 64, 64), 7.0)
+    with torch.no_grad():
+        for x in (grey(1, 1, 64, 70), margin, constant, grey(1, 1, 20, 17), grey(1, 1, 1, 1)):
+            assert torch.equal(aware(x), unaware(x))

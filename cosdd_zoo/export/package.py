@@ -43,7 +43,7 @@ from cosdd_zoo.export.rdf import (
 )
 from cosdd_zoo.export.rules import RULES, axes_are_batch_channel_space, one_input_and_one_output
 from cosdd_zoo.export.running import Array, loaded, run_graph
-from cosdd_zoo.export.torchscript import load_script
+from cosdd_zoo.export.torchscript import load_script, state_halo
 from cosdd_zoo.inference.denoise import Denoiser
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def write_package(
     with beside(Path(path), overwrite) as part:
         halo, edges = _halo(interface(names, reach_px, uncertainty), module, sample, processing)
         io = interface(names, halo, uncertainty, side_px)
+        state_halo(module, halo)
         x, measured = cropped(sample, io), {**(figures or {}), **edges}
         _write_zip(part, _contents(module, card, io, x, processing, measured, config_text, onnx))
         report = _passed(check(part), Path(path))

@@ -58,6 +58,7 @@ class Model(NamedTuple):
     absolute: float
     relative: float
     fixed: tuple[bool, ...] = ()  # along *: whether the description allows one size alone
+    halo: tuple[int, ...] = ()  # along *: px that the description states
 
     def __call__(self, x: Array) -> Array:
         return run_graph(self.module, x, self.processing)
@@ -155,6 +156,7 @@ def _model(module: ScriptModule, package: Package) -> Model:
         float(stated.get("absolute_tolerance", 1e-3)),
         float(stated.get("relative_tolerance", 1e-3)),
         tuple(isinstance(axis.get("size"), int) for axis in package.space("inputs")),
+        tuple(int(axis.get("halo", 0)) for axis in package.space("outputs")),
     )
 
 
@@ -188,6 +190,19 @@ def _takes_batches(model: Model) -> Outcome:
         return Outcome.failed(f"from {2 * len(x)} images it makes {found.shape[0]}")
     d = difference(found[: len(x)], model(x), ZOO_ABSOLUTE, ZOO_RELATIVE)
     return Outcome("fails" if d.n_beyond else "holds", f"an image in a batch against alone: {d}")
+
+
+def _is_the_same_when_padded(model: Model) -> Outcome:
+    """As JDLL and bioimageio.core pad: mirrored by the halo on each side, which is cut off afterwards."""
+    if any(model.fixed) or not any(model.halo):
+        return Outcome("holds", "of the fixed size alone" if any(model.fixed) else "there is no halo")
+    y = model(np.pad(model.test_input, [(0, 0), (0, 0), *((h, h) for h in model.halo)], mode="symmetric"))
+    for axis, h in enumerate(model.halo, 2):
+        y = np.take(y, range(h, y.shape[axis] - h), axis=axis)
+    d = difference(y, model.test_output, ZOO_ABSOLUTE, ZOO_RELATIVE)
+    if d.n_beyond:
+        return Outcome("unknown", f"JDLL and core give it mirrored borders, and then it is another image: {d}")
+    return Outcome("holds", f"with mirrored borders: {d}")
 
 
 def _takes_any_size(model: Model) -> Outcome:
@@ -260,6 +275,7 @@ _MEASURED: dict[str, Measured] = {
     "float32 in fact": Measured(_is_float32, ALL),
     "channels that are named": Measured(_has_the_channels_that_are_named, ALL),
     "batches": Measured(_takes_batches, ("ilastik", "core", "zoo")),
+    "padded by its halo": Measured(_is_the_same_when_padded, (*JDLL, "core", "zoo")),
     "any image size": Measured(_takes_any_size, ALL),
     "other devices": Measured(_runs_elsewhere, (*JDLL, "ilastik", "core", "qupath")),
 }

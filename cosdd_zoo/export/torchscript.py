@@ -3,11 +3,15 @@
 The graph takes raw grey values and returns raw grey values, pads and crops inside, bounds its own memory by windows,
 and draws no random number: what it returns for an image is a function of the image alone. It is scripted, in eval mode,
 on the CPU, and not frozen, so that its parameters can be moved to a device after loading.
+
+JDLL (Fiji, Icy) and bioimageio.core lengthen an image by its mirror image before they run a model, by the halo on each
+side, and cut it off afterwards. That would move the image on the grid of the samples' noise and change its borders. So
+sides that mirror what lies next to them, pixel by pixel, are taken off first: the result is that of the bare image.
 """
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -31,17 +35,33 @@ class Portable(Cosdd):
         self.normalise = model.normalise
         self.noise_dim, self.stride = model.noise_dim, model.stride
         self.inner_px, self.halo_px = inner_px, halo_px
+        self.mirror_px = [0] * len(inner_px)
+        """The halo that the package states, along *; 0 until it is known."""
 
     def forward(self, x: Tensor) -> Tensor:
-        size = list(x.shape[2:])
         parts: list[Tensor] = []
         for item in x.float().split(1):
-            first = self.piece(item, window(0, size, self.inner_px, self.halo_px))
-            if n_windows(size, self.inner_px) == 1:
-                parts.append(first)
-            else:
-                parts.append(self.windowed(item, first))
+            margins = self.margins(item)
+            for axis, m in enumerate(margins):
+                item = item.narrow(axis + 2, m[0], item.size(axis + 2) - m[0] - m[1])
+            parts.append(mirrored(self.image(item), margins))
         return torch.cat(parts)
+
+    def margins(self, x: Tensor) -> list[list[int]]:
+        """Along each of *, how many pixels at its beginning and at its end only mirror those next to them."""
+        found: list[list[int]] = []
+        for axis, px in enumerate(self.mirror_px):
+            begin = is_mirrored(x, axis + 2, 0, px, px)
+            n = x.size(axis + 2)
+            end = is_mirrored(x, axis + 2, n - px, n - 2 * px, px) if n - begin >= 2 * px else 0
+            found.append([begin, end])
+        return found
+
+    def image(self, x: Tensor) -> Tensor:
+        """One image x [1, C, *] in as many windows as it needs: [1, C', *]."""
+        size = list(x.shape[2:])
+        first = self.piece(x, window(0, size, self.inner_px, self.halo_px))
+        return first if n_windows(size, self.inner_px) == 1 else self.windowed(x, first)
 
     def windowed(self, x: Tensor, first: Tensor) -> Tensor:
         """All windows of one image, x [1, C, *], of which the first is computed: [1, C', *]."""
@@ -68,6 +88,29 @@ class Portable(Cosdd):
 
     def denoise(self, x: Tensor, origin: list[int]) -> Tensor:
         return x
+
+
+def is_mirrored(x: Tensor, dim: int, edge: int, inner: int, n_px: int) -> int:
+    """n_px where the strip that starts at `edge` is the mirror image of the one next to it, at `inner`; otherwise 0.
+
+    A strip of one value says nothing: the black margin of an image is its own.
+    """
+    if n_px == 0 or x.is_meta or x.size(dim) < 2 * n_px:
+        return 0
+    strip = x.narrow(dim, edge, n_px)
+    if not torch.equal(strip, x.narrow(dim, inner, n_px).flip([dim])):
+        return 0
+    return n_px if bool((strip != strip.flatten()[0]).any()) else 0
+
+
+def mirrored(y: Tensor, margins: list[list[int]]) -> Tensor:
+    """y with as many of its own pixels mirrored beyond each side."""
+    for axis, m in enumerate(margins):
+        if m[0] + m[1] > 0:
+            begin = y.narrow(axis + 2, 0, m[0]).flip([axis + 2])
+            end = y.narrow(axis + 2, y.size(axis + 2) - m[1], m[1]).flip([axis + 2])
+            y = torch.cat([begin, y, end], dim=axis + 2)
+    return y
 
 
 class PortableMean(Portable):
@@ -102,6 +145,12 @@ def script(module: nn.Module) -> "torch.jit.ScriptModule":
     with _no_deprecation():
         scripted: torch.jit.ScriptModule = torch.jit.script(module.cpu().eval())
     return scripted
+
+
+def state_halo(module: "torch.jit.ScriptModule", halo_px: Sequence[int]) -> None:
+    """Tells a graph of ours by how much programs lengthen images, in place; others are left alone."""
+    if hasattr(module, "mirror_px"):
+        module.mirror_px = list(halo_px)
 
 
 def load_script(weights: bytes, device: str = "cpu") -> "torch.jit.ScriptModule":
