@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -23,21 +22,25 @@ def new(
 ) -> None:
     """Write a card to be filled in: each setting is explained where it stands."""
     from cosdd_zoo.data.beside import beside
+    from cosdd_zoo.export.card import template
 
-    text = (files("cosdd_zoo") / "export" / "card_template.md").read_bytes()
     with beside(path, overwrite) as part:
-        part.write_bytes(text)
-    typer.echo(f"{path}  (replace every <...>, then: cosdd-zoo card check {path})")
+        part.write_text(template(), encoding="utf-8")
+    typer.echo(f"{path}  (replace every <...> and the text at the end, then: cosdd-zoo card check {path})")
 
 
 @card.command()
 def check(path: CardFile) -> None:
     """Can a package be made with this card? Says what is missing or wrong, and which figures are not measured yet."""
-    from cosdd_zoo.export.card import placeholders, read_card
+    from cosdd_zoo.export.card import missing_sections, placeholders, read_card
 
     found = read_card(path)
     missing = [name for name in placeholders(found) if name not in found.figures]
+    named = [a.name for a in found.authors] + [m.name or m.github_user for m in found.maintainers]
     typer.echo(f"{path}  (complete; {len(found.figures)} figures)")
+    typer.echo(f"name: {found.name}\nlicense: {found.license}\nnamed: {', '.join(named)}")
+    if lacking := missing_sections(found):
+        typer.echo(f"The text lacks the sections: {', '.join(lacking)}. Users look for them: add them.", err=True)
     if missing:
         typer.echo(f"Named in the text and not measured yet: {', '.join(missing)}. See cosdd-zoo card fill.", err=True)
 

@@ -8,10 +8,11 @@ prose, with {{figure}} placeholders and a Validation section         becomes the
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from cosdd_zoo.config import Settings
 from cosdd_zoo.errors import ConfigError
+from cosdd_zoo.export.card_errors import nearest, sentences, yaml_sentence
 
 NAME_RULE = r"[A-Za-z0-9_+\- ()]{5,128}"
 VALIDATION_HEADING = re.compile(r"^#{1,6} .*Validation.*$", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _FIGURES = re.compile(r"^figures:.*\n(?:[ \t]+.*\n|[ \t]*\n)*", re.MULTILINE)
 _UNFILLED = re.compile(r"^<.*>$", re.DOTALL)
+_INSTRUCTION = re.compile(r"(?!#)(?!.*\{\{).*\S")
 _WORDS = {"psnr": "PSNR", "ssim": "SSIM", "db": "(dB)", "px": "(px)", "ms": "(ms)", "mb": "(MB)", "std": "(std)"}
 
 HOW_TO_RUN = """## How to run
@@ -54,11 +57,11 @@ Figures = Mapping[str, float | str]
 
 class Author(Settings):
     name: str = Field(min_length=2, pattern=r"^[^/\\]+$")
-    """First and last name."""
+    """A first and last name, two letters or more, without / and \\."""
     affiliation: str = ""
     """Institute or company."""
     orcid: str = Field("", pattern=r"^$|^\d{4}-\d{4}-\d{4}-\d{3}[\dX]$")
-    """ORCID iD, 0000-0000-0000-0000."""
+    """An ORCID iD, 0000-0000-0000-0000."""
     github_user: str = ""
     """GitHub account."""
 
@@ -74,9 +77,9 @@ class Citation(Settings):
     text: str = Field(min_length=3)
     """What is cited, in words."""
     doi: str = Field("", pattern=r"^$|^10\.\d{4,}\S+$")
-    """Digital object identifier, 10.xxxx/..."""
+    """A digital object identifier, 10.xxxx/... without https://doi.org/."""
     url: str = Field("", pattern=r"^$|^https?://\S+$")
-    """Web address."""
+    """A web address that begins with https:// or http://."""
 
     @model_validator(mode="after")
     def _can_be_found(self) -> Citation:
@@ -112,7 +115,7 @@ class Card(Settings):
     training_data: TrainingData
     """What the model was trained on."""
     nickname: str = Field("", pattern=r"^$|^[a-z0-9][a-z0-9-]*$")
-    """Short name in lower case with hyphens; by default made from the name."""
+    """A short name in lower case with hyphens; by default made from the name."""
     figures: dict[str, float | str] = Field(default_factory=dict)
     """Measured figures by name; `cosdd-zoo card fill` writes them here."""
     prose: str = ""
@@ -122,7 +125,7 @@ class Card(Settings):
     def _is_spdx(cls, value: str) -> str:
         known = spdx_licenses()
         if value not in known:
-            raise ValueError(f"{value!r} is no SPDX license identifier: {_nearest(value, known)}")
+            raise ValueError(f"{value!r} is no SPDX license identifier: {nearest(value, known)}")
         return value
 
     @field_validator("prose")
@@ -152,20 +155,27 @@ def spdx_licenses() -> tuple[str, ...]:
     return tuple(LicenseId.root_model.model_json_schema()["enum"])
 
 
+@cache
+def template() -> str:
+    """The text of a card to be filled in."""
+    return (files("cosdd_zoo") / "export" / "card_template.md").read_text(encoding="utf-8")
+
+
 def read_card(path: str | Path) -> Card:
     """A card from its file. Raises ConfigError with a sentence for each thing that is missing or wrong."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"There is no model card {path}: begin one with `cosdd-zoo card new {path}`.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The model card {path} cannot be read ({error}): give a Markdown file.") from None
     values, prose = _split(text, path)
-    _refuse_unfilled(values, path)
+    _refuse_template(values, prose, path)
     try:
-        return Card.model_validate({**values, "prose": prose})
+        return Card.model_validate({**_present(values), "prose": prose})
     except ValidationError as error:
-        sentences = " ".join(_sentence(dict(e)) for e in error.errors())
-        raise ConfigError(f"The model card {path.name} cannot be used. {sentences}") from None
+        raise ConfigError(f"The model card {path.name} cannot be used. {sentences(error, Card)}") from None
 
 
 def fill(card: Card, figures: Figures | None = None, noise_picture: str = "") -> str:
@@ -196,58 +206,72 @@ def placeholders(card: Card) -> list[str]:
     return list(dict.fromkeys(_PLACEHOLDER.findall(card.prose)))
 
 
+def missing_sections(card: Card) -> list[str]:
+    """The template's sections, as Noise, that no heading of a card's prose names."""
+    headings = "\n".join(re.findall(r"^#{1,6} .*$", card.prose, re.MULTILINE))
+    sections = re.findall(r"^## (.+)$", _template_prose(), re.MULTILINE)
+    return [name for name in sections if not re.search(rf"\b{name}\b", headings, re.IGNORECASE)]
+
+
 def _split(text: str, path: Path) -> tuple[dict[str, Any], str]:
     parts = re.split(r"^---[ \t]*$", text, maxsplit=2, flags=re.MULTILINE)
     if len(parts) < 3 or parts[0].strip():
         raise ConfigError(
             f"The model card {path.name} does not begin with settings between two lines `---`: "
-            f"start from model_cards/TEMPLATE.md."
+            f"begin a card with `cosdd-zoo card new`."
         )
     try:
         values = yaml.safe_load(parts[1])
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"The settings of the model card {path.name} are not YAML ({reason}): mend them.") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is not
+        reason = yaml_sentence(error, parts[1], parts[0].count("\n"))
+        raise ConfigError(f"The settings of the model card {path.name} are not YAML. {reason}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"The settings of the model card {path.name} are not `key: value` lines: see the template.")
     return values, parts[2].strip() + "\n"
 
 
-def _refuse_unfilled(values: object, path: Path, place: str = "") -> None:
+def _refuse_template(values: dict[str, Any], prose: str, path: Path) -> None:
+    """What the template asks must be answered, and its instructions must not reach a package's README."""
+    unfilled, kept = list(_unfilled(values)), _instructions_in(prose)
+    told = []
+    if unfilled:
+        told.append(
+            f"The model card {path.name} still asks for {', '.join(unfilled)}. "
+            f"Fill all of them in, or take out what is optional."
+        )
+    if kept:
+        first = textwrap.shorten(kept[0], 50, placeholder=" ...")
+        told.append(
+            f"The text of the model card {path.name} still holds {len(kept)} line{'s' if len(kept) > 1 else ''} of the "
+            f"template's instructions, the first {first!r}. Write your own in their place."
+        )
+    if told:
+        raise ConfigError(" ".join(told))
+
+
+def _unfilled(values: object, place: str = "") -> Iterator[str]:
     if isinstance(values, str) and _UNFILLED.match(values):
-        raise ConfigError(f"{place} of the model card {path.name} still says {values!r}: fill it in.")
+        yield f"{place} {values}"
     children = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
     for key, child in children:
-        _refuse_unfilled(child, path, f"{place}.{key}".removeprefix("."))
+        yield from _unfilled(child, f"{place}.{key}".removeprefix("."))
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
-    place, kind = ".".join(str(p) for p in error["loc"]), error["type"]
-    if kind == "extra_forbidden":
-        return f"There is no field {place!r}: {_nearest(str(error['loc'][-1]), _fields(error['loc'][:-1]))}."
-    if kind == "missing":
-        return f"{place} is missing: add it."
-    if kind == "value_error":
-        return f"{place or 'Contact'}: {error['msg'].removeprefix('Value error, ')}."
-    rule = " It is 5 to 128 letters, digits, spaces and _ + - ( )." if place == "name" else ""
-    return f"{place} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}.{rule}"
+def _instructions_in(prose: str) -> list[str]:
+    """The template's lines that are in a text, however it is wrapped; its headings and lines with figures may stay."""
+    text = " ".join(prose.split())
+    return [line for line in _template_prose().splitlines() if _INSTRUCTION.match(line) and line.strip() in text]
 
 
-def _fields(place: tuple[str | int, ...]) -> list[str]:
-    owners: dict[str, type[Settings]] = {
-        "authors": Author,
-        "maintainers": Maintainer,
-        "cite": Citation,
-        "training_data": TrainingData,
-    }
-    owner = owners.get(str(place[0]), Card) if place else Card
-    return [name for name in owner.model_fields if name != "prose"]
+def _template_prose() -> str:
+    return template().split("\n---\n", 1)[1]
 
 
-def _nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    listed = ", ".join(known) if len(known) < 20 else "those of https://spdx.org/licenses"
-    return f"did you mean {close[0]!r}" if close else f"known are {listed}"
+def _present(values: Any) -> Any:
+    """Settings without those that are empty."""
+    if isinstance(values, dict):
+        return {key: _present(value) for key, value in values.items() if value is not None}
+    return [_present(value) for value in values] if isinstance(values, list) else values
 
 
 def _number(value: float | str) -> str:
