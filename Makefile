@@ -6,9 +6,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 ILASTIK_VENV ?= .venv-ilastik
+HYPHA ?= .hypha
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-real test bench bench-gpu bench-smoke conformance conformance-libtorch conformance-ilastik web format clean
+.PHONY: demo demo-real test bench bench-gpu bench-smoke conformance conformance-libtorch conformance-ilastik \
+    conformance-java web format clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/cosdd-zoo demo --overwrite
@@ -16,7 +18,7 @@ demo: $(VENV)/demo-ready
 demo-real: $(VENV)/demo-ready
 	$(BIN)/cosdd-zoo demo --real --overwrite -o cosdd-demo-real
 
-test: $(VENV)/test-ready
+test: $(VENV)/test-ready $(HYPHA)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -37,7 +39,8 @@ bench-gpu:
 bench-smoke: $(BENCH_VENV)/bench-ready
 	cd benchmarks && $(abspath $(BENCH_VENV))/bin/python -m sides.smoke $(abspath $(AUTHORS_CODE))
 
-# every kind of package in every version of bioimageio.core and bioimageio.spec that matters; about ten minutes
+# every kind of package in every version of bioimageio.core and bioimageio.spec that matters, the former in environments
+# of their own of 1.5 GB each; about twenty minutes. A part of it is in every `make test`
 conformance: $(VENV)/test-ready
 	$(BIN)/python tests/conformance/matrix.py -o docs/conformance.md --work .conformance
 
@@ -45,16 +48,17 @@ conformance: $(VENV)/test-ready
 conformance-libtorch: $(VENV)/test-ready
 	$(BIN)/python tests/conformance/libtorch.py -o docs/conformance-libtorch.md --work .conformance
 
-# the kept packages in tiktorch's own server, as ilastik runs them. TIKTORCH=clone of ilastik/tiktorch,
+# the kept packages and some variants in tiktorch's own server, as ilastik runs them. TIKTORCH=clone of ilastik/tiktorch,
 # PYTORCH3DUNET=clone of wolny/pytorch-3dunet at 1.9.2 (which the registry no longer has); PACKAGES=others
-PACKAGES ?= $(wildcard tests/kept/*.zip)
-conformance-ilastik: $(ILASTIK_VENV)/ready
+KEPT := $(wildcard tests/kept/*.zip)
+VARIANTS := "fixed size" "explicit processing" "noise axis y" "small"
+conformance-ilastik: $(VENV)/test-ready $(ILASTIK_VENV)/ready
 	@test -d "$(TIKTORCH)/tiktorch" -a -d "$(PYTORCH3DUNET)/pytorch3dunet" || \
 	    { echo "Give TIKTORCH=... and PYTORCH3DUNET=..., clones of ilastik/tiktorch and wolny/pytorch-3dunet."; exit 1; }
+	$(if $(PACKAGES),,$(BIN)/python tests/conformance/variants.py .conformance $(VARIANTS))
 	BIOIMAGEIO_PERFORM_IO_CHECKS=0 PYTHONPATH="$(abspath $(TIKTORCH)):$(abspath $(PYTORCH3DUNET))" \
-	    $(ILASTIK_VENV)/bin/python tests/conformance/inside_tiktorch.py $(PACKAGES)
-
-# the page that denoises in a browser, into packaging/web/dist; needs Node.js and npm
+	    $(ILASTIK_VENV)/bin/python tests/conformance/inside_tiktorch.py -o docs/conformance-ilastik.md \
+XX# the page that denoises in a browser, into packaging/web/dist; needs Node.js and npm
 web:
 	cd packaging/web && npm ci --no-fund --no-audit && npm run build
 
@@ -76,10 +80,21 @@ $(ILASTIK_VENV)/ready: packaging/requirements-ilastik.txt
 	$(ILASTIK_VENV)/bin/pip install --quiet --disable-pip-version-check -r packaging/requirements-ilastik.txt
 	touch $@
 
+# the zoo's own server, for the tests of uploading; without npm they are skipped
+$(HYPHA)/ready: tests/zoo/requirements.txt tests/zoo/package-lock.json
+	mkdir -p $(HYPHA)
+	@if command -v npm > /dev/null; then set -ex; \
+	    $(PYTHON) -m venv $(HYPHA)/venv; \
+	    $(HYPHA)/venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r tests/zoo/requirements.txt; \
+	    cp tests/zoo/package.json tests/zoo/package-lock.json $(HYPHA)/; \
+	    npm ci --prefix $(HYPHA) --no-fund --no-audit; \
+	else echo "npm is not here, so the tests of uploading are skipped."; fi
+	touch $@
+
 $(BENCH_VENV)/bench-ready: pyproject.toml packaging/constraints-bench.txt
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check -c packaging/constraints-bench.txt -e ".[bench]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) $(ILASTIK_VENV) .conformance cosdd-demo cosdd-demo-real
+	rm -rf $(VENV) $(BENCH_VENV) $(ILASTIK_VENV) $(HYPHA) .conformance cosdd-demo cosdd-demo-real

@@ -8,9 +8,21 @@ from typing import TYPE_CHECKING, Any
 from cosdd_zoo.version import __version__
 
 if TYPE_CHECKING:
-    from cosdd_zoo.api import Denoiser, Run, check, distill, export, import_authors, load, resume, train
+    from cosdd_zoo.api import Denoiser, Run, check, distill, export, import_authors, load, resume, train, upload
 
-__all__ = ["Denoiser", "Run", "__version__", "check", "distill", "export", "import_authors", "load", "resume", "train"]
+__all__ = [
+    "Denoiser",
+    "Run",
+    "__version__",
+    "check",
+    "distill",
+    "export",
+    "import_authors",
+    "load",
+    "resume",
+    "train",
+    "upload",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ denoiser = cosdd_zoo.load(run.folder)
 mean, std = denoiser.denoise(image, n_samples=100, uncertainty=True)
 cosdd_zoo.export(run.folder, "actin.zip", card="model_cards/actin.md")
 cosdd_zoo.check("actin.zip").passed
+cosdd_zoo.upload("actin.zip", token=...)
 moved = cosdd_zoo.train(["other/"], "runs/other", init_from=run.folder, max_time=3)
 small = cosdd_zoo.distill(run.folder, ["stacks/"], "runs/small", n_features=16, max_time=5)
 theirs = cosdd_zoo.import_authors("final_model.ckpt", "training-config.yaml", "runs/theirs")
@@ -12,7 +13,7 @@ theirs = cosdd_zoo.import_authors("final_model.ckpt", "training-config.yaml", "r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from cosdd_zoo.training.train import Run, distill, resume, train
 if TYPE_CHECKING:
     from cosdd_zoo.export.check import CheckReport
     from cosdd_zoo.export.package import PackageReport
+    from cosdd_zoo.zoo.upload import Uploaded
 
 __all__ = [
     "Denoised",
@@ -40,6 +42,7 @@ __all__ = [
     "open_images",
     "resume",
     "train",
+    "upload",
 ]
 
 
@@ -78,6 +81,29 @@ def check(package: str | Path, targets: Sequence[str] = ("all",)) -> CheckReport
     from cosdd_zoo.export.check import check as judge
 
     return judge(package, targets)
+
+
+def upload(
+    package: str | Path,
+    *,
+    token: str,
+    artifact_id: str = "",
+    draft: bool = False,
+    server: str | None = None,
+    confirm: Callable[[], None] | None = None,
+    quiet: bool = False,
+) -> Uploaded:
+    """Upload a package to the BioImage Model Zoo and ask for its review, or go on with an upload that broke off.
+
+    token: of the zoo's server. artifact_id: a draft whose files are replaced; by default a new one is made. draft: ask
+    for no review yet. confirm: called once the package is found fit, before anything is sent. Raises PackageError for a
+    package that the zoo would not take, and UploadError for what it refuses.
+    """
+    from cosdd_zoo.zoo.store import SERVER, Hypha
+    from cosdd_zoo.zoo.upload import upload as send
+
+    with Hypha(token, server or SERVER) as store:
+        return send(package, store, artifact_id=artifact_id, draft=draft, confirm=confirm, quiet=quiet)
 
 
 def open_images(sources: Sequence[str | Path], axes: str | None = None) -> list[ImageFile]:

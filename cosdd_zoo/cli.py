@@ -17,6 +17,7 @@ from cosdd_zoo.config import read_yaml, resolve, to_yaml
 from cosdd_zoo.errors import ConfigError, CosddError, PackageError
 from cosdd_zoo.options import Axes, Images, Model, Overwrite, Quiet, train_signature, with_signature
 from cosdd_zoo.presets import PRESETS
+from cosdd_zoo.upload_command import upload
 from cosdd_zoo.version import __version__
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 
 app.add_typer(card, name="card")
+app.command()(upload)
 
 NOISE_HELP = "stripes, pickup, ar1, checkerboard, emccd, scmos, or uncorrelated for comparison."
 CLEAN_HELP = "filaments (by default), nuclei or lattice; or clean images: a file, a folder or a glob."

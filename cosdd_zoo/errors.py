@@ -34,3 +34,7 @@ class OutputError(CosddError):
 
 class TrainingError(CosddError):
     """A training that cannot start or go on: constant images, too few pixels, a loss that is not finite."""
+
+
+class UploadError(CosddError):
+    """What the zoo's store refuses, or a connection to it that breaks."""

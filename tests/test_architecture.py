@@ -19,9 +19,10 @@ FLOORS = [
     {"checkpoint"},
     {"training", "inference", "noise"},
     {"export", "report", "authors"},
+    {"zoo"},
     {"api"},
     {"demo", "options"},
-    {"card_commands"},
+    {"card_commands", "upload_command"},
     {"cli"},
     {"__main__", "__init__"},
 ]
