@@ -275,9 +275,8 @@ def test_the_real_network_is_the_same_in_a_package(tiny_package: Path) -> None:
 
 @pytest.mark.slow
 def test_bioimageio_runs_the_package_as_its_users_do(tiny_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Core's own loading and prediction, from the zip itself, on an image of another size.
-
-    Without core's mirrored border of a halo's width: it would shift the image on the grid of the samples' noise.
+    """Core's own loading and prediction, from the zip itself, on an image of another size, to which core adds a mirrored
+    border of the halo's width.
     """
     from bioimageio.core import create_prediction_pipeline, load_model_description
     from bioimageio.core.digest_spec import create_sample_for_model
@@ -290,7 +289,7 @@ def test_bioimageio_runs_the_package_as_its_users_do(tiny_package: Path, monkeyp
         model = load_model_description(file, perform_io_checks=False)
         sample = create_sample_for_model(model, inputs={"input": x})
         with create_prediction_pipeline(model, devices=["cpu"]) as pipeline:
-            done = pipeline.predict_sample_without_blocking(sample, skip_input_padding=True, skip_output_cropping=True)
+            done = pipeline.predict_sample_without_blocking(sample)
         found = done.members["output"].data.to_numpy()
     assert difference(found, read_package(tiny_package)(x), 1e-3 * STD, 0).n_beyond == 0
 
