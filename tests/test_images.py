@@ -595,14 +595,14 @@ def test_the_name_stays_and_other_kinds_become_tif(tmp_path: Path) -> None:
 
 
 def test_large_results_are_bigtiff_and_large_hyperstacks_as_imagej_writes_them(tmp_path: Path) -> None:
-    from cosdd_zoo.data import writing
+    from cosdd_zoo.data.tiff_plan import lay_out, plan_of
 
     for form in ({}, {"imagej": True}, {"ome": True}):
         image = open_image(saved(tmp_path / "a.tif", counted((4, 9, 7)), metadata={"axes": "ZYX"}, **form))
         large = Layout("ZYX", (1100, 1024, 1024))  # 4.3 GB, a hole on the disk but for its headers
-        plan = writing._plan(image, np.dtype("float32"), 1)._replace(layout=large)
+        plan = plan_of(image, np.dtype("float32"), 1)._replace(layout=large)
         part = tmp_path / "large.tif"
-        writing._lay_out(part, plan, image)
+        lay_out(part, plan, image)
         with tifffile.TiffFile(part) as tif:
             assert tif.is_bigtiff is (image.kind != "imagej")
         found = open_image(part)
@@ -696,10 +696,10 @@ def test_items_that_do_not_fill_the_image_are_noticed(
 
 
 def test_a_file_that_reads_back_otherwise_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cosdd_zoo.data import writing
+    from cosdd_zoo.data import tiff_plan
 
-    header = writing.read_header
-    monkeypatch.setattr(writing, "read_header", lambda path: header(path)._replace(shape=(1, 2)))
+    header = tiff_plan.read_header
+    monkeypatch.setattr(tiff_plan, "read_header", lambda path: header(path)._replace(shape=(1, 2)))
     image = from_array(counted((9, 7)))
     with pytest.raises(OutputError, match=r"o.tif reads back as \(1, 2\) uint16 instead of \(9, 7\) uint16"):
         write_tiff(tmp_path / "o.tif", items_of(image, 2), image, 2)

@@ -275,8 +275,8 @@ def test_the_real_network_is_the_same_in_a_package(tiny_package: Path) -> None:
 
 @pytest.mark.slow
 def test_bioimageio_runs_the_package_as_its_users_do(tiny_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Core's own loading and prediction, from the zip itself, on an image of another size, to which core adds a mirrored
-    border of the halo's width.
+    """Core's own loading and prediction, from the zip itself, on an image of another size, to which core adds a border
+    of the halo's width.
     """
     from bioimageio.core import create_prediction_pipeline, load_model_description
     from bioimageio.core.digest_spec import create_sample_for_model

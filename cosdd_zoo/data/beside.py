@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,25 +13,31 @@ _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
-def beside(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Yields where to write; the body's end renames it to `path`, its failure removes it.
+def beside(path: Path, overwrite: bool = False, keep: Callable[[BaseException], bool] | None = None) -> Iterator[Path]:
+    """Yields where to write; the body's end renames it to `path`, its failure removes it, unless `keep` says otherwise.
 
     Raises OutputError if `path` is there already, or the disk refuses.
     """
     if path.is_dir() or (path.exists() and not overwrite):
         raise OutputError(f"{path} is there already. Choose another place, or move it away first.")
     part = path.with_name(f".{path.name}.part")
+    kept = False
     try:
         yield part
         _settle(part)
         os.replace(part, path)
     except OSError as exc:
+        kept = keep is not None and keep(exc)
         # an input that cannot be read names itself; a failing write names the output, or nothing
         if exc.filename not in (None, str(part), str(path), part, path):
             raise
         raise OutputError(_sentence(path, exc)) from exc
+    except BaseException as exc:
+        kept = keep is not None and keep(exc)
+        raise
     finally:
-        _remove(part)
+        if not kept:
+            _remove(part)
 
 
 def make_folder(path: Path) -> None:

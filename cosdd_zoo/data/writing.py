@@ -1,28 +1,31 @@
-"""Results as TIFF: the axes, pixel size and metadata of the input, one item at a time.
+"""Results as TIFF: the axes, pixel size and metadata of the input, written block by block, in any order.
 
-The file is laid out first, empty, and each item then goes to where its axes put it: memory holds one item, whatever
-the order of axes.
+The file is laid out first, empty, beside its place; each block then goes to where its axes put it, so that memory holds
+one block. The file gets its name once all blocks are there and it reads back as it should.
 """
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import tifffile
 from numpy.typing import DTypeLike
 
 from cosdd_zoo.data.axes import Array, Layout
 from cosdd_zoo.data.beside import beside
 from cosdd_zoo.data.finding import TIFF_SUFFIXES
 from cosdd_zoo.data.images import ImageFile
-from cosdd_zoo.data.tiff import Kind, TiffMetadata, read_header, read_metadata
-from cosdd_zoo.errors import OutputError
-from cosdd_zoo.version import __version__
+from cosdd_zoo.data.journal import Block, Journal
+from cosdd_zoo.data.pixels import stamp
+from cosdd_zoo.data.tiff_plan import Plan, lay_out, pixels_begin, plan_of, verify
+from cosdd_zoo.errors import CosddError, OutputError
 
-_IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
-_OME_DTYPES = (*_IMAGEJ_DTYPES, "int8", "int16", "int32", "uint32", "float64")
-_CLASSIC_LIMIT = 2**32 - 2**25  # offsets have 32 bits, and the pages' tags need room too
+Region = tuple[slice, ...]
 
 
 class Rounded(NamedTuple):
@@ -33,17 +36,6 @@ class Rounded(NamedTuple):
 class Written(NamedTuple):
     path: Path
     n_saturated: int
-
-
-class _Plan(NamedTuple):
-    kind: Kind
-    axes: str  # in tifffile's letters
-    layout: Layout
-    dtype: np.dtype[Any]
-
-    @property
-    def n_bytes(self) -> int:
-        return int(np.prod(self.layout.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
 def to_dtype(array: Array, dtype: DTypeLike) -> Rounded:
@@ -70,6 +62,116 @@ def output_name(image: ImageFile) -> str:
     return image.path.name if image.path.suffix.lower() in TIFF_SUFFIXES else f"{image.path.stem}.tif"
 
 
+class Canvas:
+    """A laid-out file to write blocks into."""
+
+    def __init__(self, file: BinaryIO, offset: int, plan: Plan, n_dims: int, journal: Journal) -> None:
+        self.file, self.offset, self.plan, self.n_dims, self.journal = file, offset, plan, n_dims, journal
+        journal.keep(self._is_on_the_disk)
+
+    def has(self, number: int) -> bool:
+        """Whether a block is there already, from a run that broke off."""
+        return number in self.journal.blocks
+
+    @property
+    def n_saturated(self) -> int:
+        return sum(block.n_saturated for block in self.journal.blocks.values())
+
+    @property
+    def n_missing(self) -> int:
+        """Pixels that no block has brought."""
+        layout = self.plan.layout
+        n_channels = layout.n_channels
+        brought = sum(n_channels * math.prod(block.size) for block in self.journal.blocks.values())
+        return math.prod(layout.shape) - brought
+
+    def write(self, number: int, index: int, start: Sequence[int], block: Array) -> None:
+        """Puts [C, *size] of item `index` at `start`, rounded and saturated where the file holds integers."""
+        rounded = to_dtype(block, self.plan.dtype)
+        layout, size = self.plan.layout, block.shape[1:]
+        region = layout.region(index, self.n_dims, start, size)
+        data = layout.to_block(rounded.array, self.n_dims).astype(self.plan.dtype.newbyteorder("<"))
+        crc = 0
+        for place, at in self._runs(region):
+            run = data[at].tobytes()
+            self.file.seek(place)
+            self.file.write(run)
+            crc = zlib.crc32(run, crc)
+        self.file.flush()
+        self.journal.add(number, Block(index, tuple(start), tuple(size), crc, rounded.n_saturated))
+
+    def _is_on_the_disk(self, block: Block) -> bool:
+        region = self.plan.layout.region(block.item, self.n_dims, block.start, block.size)
+        crc = 0
+        n_bytes = self._run_bytes(region)
+        for place, _ in self._runs(region):
+            self.file.seek(place)
+            crc = zlib.crc32(self.file.read(n_bytes), crc)
+        return crc == block.crc
+
+    def _runs(self, region: Region) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Where in the file each stretch of a region lies that is in one piece, and where in the block it stands."""
+        shape, n_leading = self.plan.layout.shape, self._n_leading(region)
+        strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        lengths = [s.stop - s.start for s in region[:n_leading]]
+        first = sum(s.start * stride for s, stride in zip(region, strides, strict=True))
+        for at in np.ndindex(*lengths):
+            place = first + sum(i * stride for i, stride in zip(at, strides, strict=False))
+            yield self.offset + place * self.plan.dtype.itemsize, at
+
+    def _run_bytes(self, region: Region) -> int:
+        n_pixels = math.prod(s.stop - s.start for s in region[self._n_leading(region) :])
+        return int(n_pixels) * self.plan.dtype.itemsize
+
+    def _n_leading(self, region: Region) -> int:
+        """Axes before the one from which on a region lies in one piece: those behind that one are whole."""
+        shape = self.plan.layout.shape
+        n = len(shape) - 1
+        while n > 0 and region[n] == slice(0, shape[n]):
+            n -= 1
+        return n
+
+
+@contextmanager
+def tiff_canvas(
+    path: Path,
+    like: ImageFile,
+    n_dims: int,
+    dtype: DTypeLike,
+    n_channels: int | None = None,
+    *,
+    work: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Iterator[Canvas]:
+    """An image like `like` to write into; it appears under `path` when the body ends and all is there.
+
+    work: what the pixels depend on beside the input; then what an interruption or a full disk leaves stays beside the
+    path, hidden, and `resume` goes on with it. After other errors, and without it, nothing stays.
+
+    Raises OutputError if the file is there already, or cannot be written whole.
+    """
+    plan = plan_of(like, np.dtype(dtype), n_channels or like.n_channels)
+    source = "" if like.path is None else f"{like.path.resolve()} {stamp(like.path)}"
+    with beside(path, overwrite, keep=_can_be_gone_on_with if work is not None else None) as part:
+        file_of_it = None if work is None else part.with_name(f"{part.name}.journal")
+        journal = Journal(file_of_it, f"{work} {source} {plan}", resume and part.exists())
+        try:
+            if not journal.blocks:
+                lay_out(part, plan, like)
+            with part.open("rb+") as file:
+                canvas = Canvas(file, pixels_begin(part), plan, n_dims, journal)
+                yield canvas
+            if canvas.n_missing:
+                raise ValueError(f"{canvas.n_missing} pixels of {path.name} were not written: items are missing")
+            verify(part, plan, path)
+        except BaseException as error:
+            if work is None or not _can_be_gone_on_with(error):
+                journal.remove()
+            raise
+    journal.remove()
+
+
 def write_tiff(
     path: str | Path,
     items: Iterable[Array],
@@ -85,92 +187,16 @@ def write_tiff(
     Raises OutputError if the file is there already, or cannot be written whole; nothing half-written stays.
     """
     path = Path(path)
-    plan = _plan(like, np.dtype(like.dtype if dtype is None else dtype), n_channels or like.n_channels)
-    with beside(path, overwrite) as part:
-        offset = _lay_out(part, plan, like)
-        n_saturated = _fill(part, offset, plan, items, n_dims)
-        _verify(part, plan, path)
-    return Written(path, n_saturated)
+    with tiff_canvas(path, like, n_dims, dtype or like.dtype, n_channels, overwrite=overwrite) as canvas:
+        for number, item in enumerate(items):
+            _check_item(item, number + 1, canvas.plan.layout, n_dims)
+            canvas.write(number, number, (0,) * n_dims, item)
+    return Written(path, canvas.n_saturated)
 
 
-def _plan(like: ImageFile, dtype: np.dtype[Any], n_channels: int) -> _Plan:
-    layout = like.layout.with_channels(n_channels)
-    axes = like.file_axes
-    if len(layout.axes) > len(axes):
-        at = layout.axes.index("C")
-        axes = layout.axes.replace("S", "Q") if "C" in axes else f"{axes[:at]}C{axes[at:]}"
-    if layout.axes == "X":  # a TIFF has at least two
-        layout, axes = Layout("YX", (1, *layout.shape)), "YX"
-    kind = like.kind
-    colour_lost = "S" in axes and n_channels != like.n_channels
-    if (kind == "imagej" and str(dtype) not in _IMAGEJ_DTYPES) or (kind == "ome" and str(dtype) not in _OME_DTYPES):
-        kind = "plain"
-    # ImageJ has colour in 8 bits only; tifffile lays out neither kind when it is one pixel wide
-    if colour_lost or layout.length("X") == 1 or (kind == "imagej" and "S" in axes and dtype != np.uint8):
-        kind = "plain"
-    if colour_lost:
-        axes = axes.replace("S", "C")
-    return _Plan(kind, axes, layout, dtype)
-
-
-def _lay_out(part: Path, plan: _Plan, like: ImageFile) -> int:
-    """An empty file with all headers; returns where its pixels begin."""
-    found = TiffMetadata({}, {}, "minisblack")
-    if like.path is not None and like.path.suffix.lower() in TIFF_SUFFIXES:
-        same_channels = plan.layout.n_channels == like.n_channels
-        found = read_metadata(like.path, plan.kind, same_channels, plan.dtype == like.dtype)
-    # ImageJ reads no BigTIFF; beyond 4 GB it wants one page and the planes behind it, as it writes them itself
-    large = plan.n_bytes > _CLASSIC_LIMIT
-    form: dict[str, Any] = {"imagej": True} if plan.kind == "imagej" else {"ome": plan.kind == "ome", "bigtiff": large}
-    with tifffile.TiffWriter(part, byteorder="<", **form) as tif:
-        place = tif.write(
-            None,
-            shape=plan.layout.shape,
-            dtype=plan.dtype,
-            returnoffset=True,
-            truncate=large and plan.kind == "imagej",
-            software=None if plan.kind == "imagej" else f"cosdd_zoo {__version__}",
-            metadata={"axes": plan.axes, **found.description},
-            **_colours(plan, found.photometric),
-            **found.resolution,
-        )
-    if place is None:  # never: tifffile returns it when asked
-        raise ValueError(f"{part} was laid out without a place for its pixels")
-    return int(place[0])
-
-
-def _colours(plan: _Plan, photometric: str) -> dict[str, Any]:
-    """Colour samples are said to be so; anything else is grey, also when it has three planes."""
-    if "S" not in plan.axes:
-        return {"photometric": photometric}
-    at = plan.axes.index("S")
-    planar = "contig" if at == len(plan.axes) - 1 else "separate"
-    is_rgb = plan.layout.shape[at] in (3, 4)
-    return {"photometric": "rgb" if is_rgb else photometric, "planarconfig": planar}
-
-
-def _fill(part: Path, offset: int, plan: _Plan, items: Iterable[Array], n_dims: int) -> int:
-    """Puts the items in their places; returns how many pixels were saturated."""
-    layout, n_saturated, n_written = plan.layout, 0, 0
-    # the axes behind the last one that counts items lie together in the file
-    n_scattered = max((layout.axes.index(a) + 1 for a in layout.item_axes(n_dims)), default=0)
-    run_shape = layout.shape[n_scattered:]
-    run_bytes = int(np.prod(run_shape, dtype=np.int64)) * plan.dtype.itemsize
-    with part.open("rb+") as file:
-        for n_written, item in enumerate(items, 1):
-            _check_item(item, n_written, layout, n_dims)
-            rounded = to_dtype(item, plan.dtype)
-            n_saturated += rounded.n_saturated
-            block = layout.to_block(rounded.array, n_dims).astype(plan.dtype.newbyteorder("<"))
-            region = layout.region(n_written - 1, n_dims)[:n_scattered]
-            for at in np.ndindex(block.shape[:n_scattered]):
-                place = tuple(i + s.start for i, s in zip(at, region, strict=True))
-                run = int(np.ravel_multi_index(place, layout.shape[:n_scattered])) if place else 0
-                file.seek(offset + run * run_bytes)
-                file.write(block[at].tobytes())
-    if n_written != layout.n_items(n_dims):
-        raise ValueError(f"{n_written} items for an image of {layout.n_items(n_dims)}")
-    return n_saturated
+def _can_be_gone_on_with(error: BaseException) -> bool:
+    """An interruption, and a disk that can be freed; what a mistake left helps nobody."""
+    return isinstance(error, OutputError) or not isinstance(error, (CosddError, ValueError, TypeError, AssertionError))
 
 
 def _check_item(item: Array, number: int, layout: Layout, n_dims: int) -> None:
@@ -178,14 +204,4 @@ def _check_item(item: Array, number: int, layout: Layout, n_dims: int) -> None:
         raise ValueError(
             f"item {number} has shape {item.shape}; expected {layout.n_items(n_dims)} items of "
             f"{layout.item_shape(n_dims)}"
-        )
-
-
-def _verify(part: Path, plan: _Plan, path: Path) -> None:
-    found = read_header(part)
-    expected = [n for n in plan.layout.shape if n > 1]
-    if [n for n in found.shape if n > 1] != expected or found.dtype != plan.dtype:
-        raise OutputError(
-            f"{path.name} reads back as {found.shape} {found.dtype} instead of {plan.layout.shape} {plan.dtype}, "
-            "so it was not kept. Check the disk, and report it if it is sound."
         )

@@ -8,8 +8,10 @@ Letters: C channels, * spatial axes of an item.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +23,7 @@ from torch import Tensor
 from cosdd_zoo.config import SPATIAL_AXES, NetworkConfig, RunConfig
 from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.images import ImageFile, check_finite
-from cosdd_zoo.data.writing import output_name, write_tiff
+from cosdd_zoo.data.writing import output_name, tiff_canvas
 from cosdd_zoo.devices import found_device
 from cosdd_zoo.errors import ConfigError, ImageError
 from cosdd_zoo.inference.tiling import n_windows, round_up, window
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 Advance = Callable[[float], None]
+Compute = Callable[[Tensor, list[int], float], Tensor]
+"""x [1, C, outer], its origin, its share of the work -> [1, C', outer]."""
 
 N_SAMPLES_GPU = 100
 N_SAMPLES_CPU = 16
@@ -70,6 +74,14 @@ class Denoiser:
         self.config, self.facts = config, facts or {}
         self.device = torch.device(found_device(device))
         self.engine = engine.to(self.device)
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells this model from others: a checksum of its weights."""
+        found = hashlib.sha256()
+        for name, value in self.engine.state_dict().items():
+            found.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()
 
     @property
     def network(self) -> NetworkConfig:
@@ -142,36 +154,42 @@ class Denoiser:
         seed: int = 0,
         tile_px: int | None = None,
         halo_px: int | None = None,
+        resume: bool = False,
         overwrite: bool = False,
         advance: Advance = lambda share: None,
     ) -> Saved:
-        """Denoise a file into `folder`, under its own name, item by item; the deviation into <name>_std.tif.
+        """Denoise a file into `folder`, under its own name, window by window; the deviation into <name>_std.tif.
 
         The result has the input's axes, pixel size and metadata, and its dtype (rounded, saturated) unless float32.
+        resume: go on with what an interrupted call of the same settings left; the file is that of an unbroken one.
         Raises as `denoise`, and OutputError when the result cannot be written.
         """
         check_uncertainty(uncertainty, direct, n_samples)
         n_items, n_dims = self.n_items(image), self.network.n_dims
+        count = self.default_samples if n_samples is None else n_samples
         path = folder / output_name(image)
         std_path = path.with_name(f"{path.stem}_std.tif") if uncertainty else None
-        with tempfile.TemporaryFile(dir=folder) as spool:
-
-            def means() -> Iterator[Floats]:
-                for i in range(n_items):
-                    done = self.item(
-                        image, i, n_samples, direct, seed, tile_px, halo_px, lambda share: advance(share / n_items)
-                    )
-                    if uncertainty:
-                        np.save(spool, done.std)
-                    yield done.mean
-
+        cuts = self.cuts(image.item_shape(n_dims)[1:], tile_px, halo_px)
+        share, compute = 1.0 / (n_items * len(cuts)), self._mean_and_std(count, direct, seed, advance)
+        how: dict[str, Any] = {
+            "work": f"{self.digest} {self.device.type} {count} {direct} {seed} {cuts[0]} {len(cuts)}",
+            "resume": resume,
+            "overwrite": overwrite,
+        }
+        with ExitStack() as stack:
             dtype = np.dtype(np.float32) if float32 else image.dtype
-            written = write_tiff(path, means(), image, n_dims, dtype, overwrite=overwrite)
-            if std_path is not None:
-                spool.seek(0)
-                stds = (np.load(spool) for _ in range(n_items))
-                write_tiff(std_path, stds, image, n_dims, np.float32, overwrite=overwrite)
-        return Saved(path, std_path, written.n_saturated, int(np.prod(image.shape)))
+            mean = stack.enter_context(tiff_canvas(path, image, n_dims, dtype, **how))
+            std = stack.enter_context(tiff_canvas(std_path, image, n_dims, "float32", **how)) if std_path else None
+            for number, (i, bounds) in enumerate((i, cut) for i in range(n_items) for cut in cuts):
+                if mean.has(number) and (std is None or std.has(number)):
+                    advance(share)
+                    continue
+                both = self._window(image, i, bounds, compute, share)
+                done, start = Item(*np.split(both, 2)), [b[0] for b in bounds]
+                mean.write(number, i, start, done.mean)
+                if std is not None:
+                    std.write(number, i, start, done.std)
+        return Saved(path, std_path, mean.n_saturated, int(np.prod(image.shape)))
 
     def item(
         self,
@@ -185,46 +203,52 @@ class Denoiser:
         advance: Advance,
     ) -> Item:
         """One item of an image, by windows. Raises ImageError for pixels that are not finite."""
+        count = self.default_samples if n_samples is None else n_samples
+        both = self._by_windows(image, index, tile_px, halo_px, self._mean_and_std(count, direct, seed, advance))
+        return Item(*np.split(both, 2))
+
+    def _mean_and_std(self, count: int, direct: bool, seed: int, advance: Advance) -> Compute:
         if direct and not self.network.direct:
             raise ConfigError(
                 "This model has no direct denoiser: leave out --direct, or make one with `cosdd-zoo distill`."
             )
-        count = self.default_samples if n_samples is None else n_samples
 
         def mean_and_std(x: Tensor, origin: list[int], share: float) -> Tensor:
             m = self._moments(x, count, direct, seed, origin, lambda part: advance(part * share))
             return torch.cat([m.mean, torch.sqrt(m.squares / max(count - 1, 1))], dim=1)
 
-        both = self._by_windows(image, index, tile_px, halo_px, mean_and_std)
-        return Item(*np.split(both, 2))
+        return mean_and_std
 
     def _by_windows(
-        self,
-        image: ImageFile,
-        index: int,
-        tile_px: int | None,
-        halo_px: int | None,
-        compute: Callable[[Tensor, list[int], float], Tensor],
+        self, image: ImageFile, index: int, tile_px: int | None, halo_px: int | None, compute: Compute
     ) -> Floats:
         """compute(x [1, C, outer], its origin, its share of the item) for every window, put together: [C', *]."""
-        x = image.read_item(index, self.network.n_dims)
-        check_finite(x, image.name)
-        size = list(x.shape[1:])
-        inner, halo = self.windows(size, tile_px, halo_px)
-        n = n_windows(size, inner)
+        size = image.item_shape(self.network.n_dims)[1:]
+        cuts = self.cuts(size, tile_px, halo_px)
         whole: Floats | None = None
-        for w in range(n):
-            bounds = window(w, size, inner, halo)
-            outer = (slice(None), *(slice(b[2], b[3]) for b in bounds))
-            part = torch.from_numpy(x[outer].astype(np.float32))[None].to(self.device)
-            y = compute(part, [b[2] for b in bounds], 1.0 / n)
-            inside = (slice(None), *(slice(b[0] - b[2], b[1] - b[2]) for b in bounds))
-            cut = y[0].cpu().numpy()[inside]
+        for bounds in cuts:
+            part = self._window(image, index, bounds, compute, 1.0 / len(cuts))
             if whole is None:
-                whole = np.empty((len(cut), *size), np.float32)
-            whole[(slice(None), *(slice(b[0], b[1]) for b in bounds))] = cut
+                whole = np.empty((len(part), *size), np.float32)
+            whole[(slice(None), *(slice(b[0], b[1]) for b in bounds))] = part
         assert whole is not None
         return whole
+
+    def _window(self, image: ImageFile, index: int, bounds: list[list[int]], compute: Compute, share: float) -> Floats:
+        """One window of an item: [C', inner]. Reads no more of the image than that window's outer pixels."""
+        start, stop = [b[2] for b in bounds], [b[3] for b in bounds]
+        size = [n - m for m, n in zip(start, stop, strict=True)]
+        x = image.read_crop(index, self.network.n_dims, start, size)
+        check_finite(x, image.name)
+        y = compute(torch.from_numpy(x.astype(np.float32))[None].to(self.device), start, share)
+        inside = (slice(None), *(slice(b[0] - b[2], b[1] - b[2]) for b in bounds))
+        part: Floats = y[0].cpu().numpy()[inside]
+        return part
+
+    def cuts(self, size: Sequence[int], tile_px: int | None, halo_px: int | None) -> list[list[list[int]]]:
+        """The windows of an item of this size, as `tiling.window` gives them."""
+        inner, halo = self.windows(list(size), tile_px, halo_px)
+        return [window(w, list(size), inner, halo) for w in range(n_windows(list(size), inner))]
 
     def windows(self, size: list[int], tile_px: int | None, halo_px: int | None) -> tuple[list[int], list[int]]:
         """Inner sizes and halos along the image's axes, in px, on the grid of the model."""
