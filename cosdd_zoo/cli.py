@@ -14,8 +14,9 @@ import typer
 
 from cosdd_zoo.card_commands import card
 from cosdd_zoo.config import read_yaml, resolve, to_yaml
+from cosdd_zoo.denoise_command import denoise
 from cosdd_zoo.errors import ConfigError, CosddError, PackageError
-from cosdd_zoo.options import Axes, Images, Model, Overwrite, Quiet, train_signature, with_signature
+from cosdd_zoo.options import Axes, Images, Overwrite, Quiet, train_signature, with_signature
 from cosdd_zoo.presets import PRESETS
 from cosdd_zoo.upload_command import upload
 from cosdd_zoo.version import __version__
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 
 app.add_typer(card, name="card")
+app.command()(denoise)
 app.command()(upload)
 
 NOISE_HELP = "stripes, pickup, ar1, checkerboard, emccd, scmos, or uncorrelated for comparison."
@@ -38,7 +40,6 @@ CLEAN_HELP = "filaments (by default), nuclei or lattice; or clean images: a file
 TEACHER_HELP = "Posterior samples averaged for each target, 2 by default. 0: the latents' means."
 SIDE_HELP = "The only size along y and x, so that Fiji cuts tiles of it; by default any size is taken."
 TARGET_HELP = "fiji, icy, qupath, ilastik, core, zoo or all (by default); can be given several times."
-SAMPLES_HELP = "Posterior samples to average; 100 on a GPU, 16 on a CPU. 0: the latents' means, in one pass."
 
 
 def main() -> None:
@@ -156,45 +157,6 @@ def import_authors(
     typer.echo(f"{made.model}  ({sizes}, noise axis {n.noise_axis}, {direct} direct denoiser)")
     for note in made.notes:
         typer.echo(note, err=True)
-
-
-@app.command()
-def denoise(
-    model: Model,
-    images: Images,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the denoised TIFFs.")],
-    samples: Annotated[int | None, typer.Option(min=0, help=SAMPLES_HELP)] = None,
-    direct: Annotated[bool, typer.Option("--direct", help="Use the direct denoiser: one pass.")] = False,
-    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write NAME_std.tif.")] = False,
-    float32: Annotated[bool, typer.Option("--float32", help="Write float32 rather than the input's dtype.")] = False,
-    axes: Axes = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the posterior samples.")] = 0,
-    tile_px: Annotated[int | None, typer.Option(min=1, help="Side of the windows of large images.")] = None,
-    halo_px: Annotated[int | None, typer.Option(min=0, help="Context around the windows.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-) -> None:
-    """Denoise images: TIFFs under the same names, with the same axes, pixel size and dtype."""
-    from cosdd_zoo import api
-    from cosdd_zoo.data.beside import make_folder
-    from cosdd_zoo.inference.progress import steps
-
-    denoiser = api.load(model, device)
-    opened = api.open_images(images, axes)
-    make_folder(output)
-    count = denoiser.default_samples if samples is None else samples
-    how = "direct denoiser" if direct else f"mean of {count} samples" if count else "the latents' means"
-    with steps("denoise", len(opened), quiet) as advance:
-        for image in opened:
-            saved = denoiser.denoise_file(
-                image, output, count, direct=direct, uncertainty=uncertainty, float32=float32, seed=seed,
-                tile_px=tile_px, halo_px=halo_px, overwrite=overwrite, advance=advance,
-            )  # fmt: skip
-            clipped = f", {saved.n_saturated} of {saved.n_pixels} pixels saturated" if saved.n_saturated else ""
-            typer.echo(f"{saved.path}  ({how} on {denoiser.device.type}{clipped})")
-            if saved.std_path:
-                typer.echo(f"{saved.std_path}  (posterior standard deviation)")
 
 
 @app.command()

@@ -51,7 +51,7 @@ def test_a_kept_package_denoises_from_the_command_line(tmp_path: Path) -> None:
     command = ["denoise", KEPT / f"{name}.zip", source, "-o", tmp_path / "out", "--direct", "--axes", "CYX"]
     result = CliRunner().invoke(app, [*map(str, command), "--device", "cpu"])
     assert result.exit_code == 0, result.output
-    (written,) = (tmp_path / "out").iterdir()
+    (written,) = (tmp_path / "out").glob("*.tif")
     found = open_image(written).read_item(0, 2)
     assert found.dtype == image_of(name).dtype
     np.testing.assert_allclose(found, expected(name), rtol=FLOAT32, atol=0.51, err_msg="rounded, and no more than that")

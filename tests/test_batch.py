@@ -1,0 +1,103 @@
+"""Many files at once: a bad one stops no other, and the log beside the results tells all, resumes and repeats."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from models import few_features, model, quick, scaling, scene
+from typer.testing import CliRunner, Result
+
+from cosdd_zoo.checkpoint import Checkpoint
+from cosdd_zoo.cli import app
+from cosdd_zoo.errors import ConfigError, ImageError
+from cosdd_zoo.version import __version__
+
+
+def saved_model(path: Path, seed: int = 0) -> Path:
+    config = quick().model_copy(update={"network": few_features()})
+    Checkpoint(config, scaling(), model(config.network, seed).state_dict(), {}).save(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three images, of which the second has pixels that are no numbers, and a file that is no image."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for i in range(3):
+        image = scene(40, 50, seed=i).astype(np.float32)
+        image[3, 4] = np.nan if i == 1 else image[3, 4]
+        tifffile.imwrite(images / f"{i}.tif", image, photometric="minisblack")
+    (images / "3.tif").write_bytes(b"II*\0 cut off")
+    return images
+
+
+def run(*arguments: object) -> Result:
+    quiet = ["--quiet", "--device", "cpu"]
+    return CliRunner().invoke(app, ["denoise", *map(str, arguments), *quiet])
+
+
+def log_of(folder: Path) -> dict[str, object]:
+    found = json.loads((folder / "cosdd-denoise.json").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_bad_files_are_named_at_the_end_and_stop_no_other(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run(saved_model(tmp_path / "m.safetensors"), folder, "-o", out, "--samples", 2)
+    assert done.exit_code == 2
+    assert sorted(path.name for path in out.iterdir()) == ["0.tif", "2.tif", "cosdd-denoise.json"]
+    assert "2 of 4 files could not be denoised:" in done.stderr
+    assert "1.tif: 1.tif has 1 NaN" in done.stderr and "3.tif: 3.tif" in done.stderr
+    assert "Traceback" not in done.output
+    found = log_of(out)
+    assert [file["status"] for file in found["files"]] == ["done", "failed", "done", "failed"]  # type: ignore[attr-defined]
+    assert found["version"] == __version__
+    assert found["settings"]["samples"] == 2  # type: ignore[index]
+
+
+def test_the_first_bad_file_stops_all_when_that_is_wished(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run(saved_model(tmp_path / "m.safetensors"), folder, "-o", out, "--samples", 2, "--fail-fast")
+    assert isinstance(done.exception, ImageError)
+    assert sorted(path.name for path in out.iterdir()) == ["0.tif", "cosdd-denoise.json"]
+
+
+def test_a_resumed_run_does_only_what_is_missing(folder: Path, tmp_path: Path) -> None:
+    out, weights = tmp_path / "out", saved_model(tmp_path / "m.safetensors")
+    run(weights, folder, "-o", out, "--samples", 2)
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.tif")}
+    tifffile.imwrite(folder / "3.tif", scene(40, 50, seed=3), photometric="minisblack")
+    done = run(weights, folder, "-o", out, "--samples", 2, "--resume")
+    assert done.exit_code == 2  # one is still bad
+    assert done.stdout.count("(was done before)") == 2
+    after = {path.name: path.stat().st_mtime_ns for path in out.glob("*.tif")}
+    assert after == {**before, "3.tif": after["3.tif"]}
+    assert [f["status"] for f in log_of(out)["files"]] == ["done", "failed", "done", "done"]  # type: ignore[attr-defined]
+    again = run(weights, folder, "-o", out, "--samples", 3, "--resume")
+    assert "0.tif is there already" in again.stderr  # other settings: nothing is taken for done, nor replaced
+
+
+def test_a_log_repeats_its_run(folder: Path, tmp_path: Path) -> None:
+    out, weights = tmp_path / "out", saved_model(tmp_path / "m.safetensors")
+    run(weights, folder / "0.tif", folder / "2.tif", "-o", out, "--samples", 3, "--seed", 5, "--uncertainty")
+    done = run("--repeat", out / "cosdd-denoise.json", "-o", tmp_path / "again")
+    assert done.exit_code == 0, done.output
+    for name in ("0.tif", "0_std.tif", "2.tif", "2_std.tif"):
+        assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
+    saved_model(weights, seed=1)
+    other = run("--repeat", out / "cosdd-denoise.json", "-o", tmp_path / "other")
+    assert isinstance(other.exception, ConfigError) and "it has other weights" in str(other.exception)
+
+
+def test_what_is_no_log_or_too_much_is_a_sentence(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "log.json").write_text("[]")
+    broken = run("--repeat", tmp_path / "log.json", "-o", tmp_path / "out")
+    assert "cannot be read as the log of a run" in str(broken.exception)
+    both = run(saved_model(tmp_path / "m.safetensors"), folder, "--repeat", tmp_path / "log.json", "-o", tmp_path / "o")
+    assert isinstance(both.exception, ConfigError)
+    nothing = run("-o", tmp_path / "out")
+    assert "MODEL or IMAGES are missing" in str(nothing.exception)
