@@ -1,5 +1,6 @@
 """A denoising that is killed goes on where it was, and its result is that of an unbroken one, byte for byte."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -95,6 +96,26 @@ def test_a_torn_block_is_done_again(denoiser: Denoiser, source: Path, tmp_path: 
     denoiser.denoise_file(open_image(source, "TYX"), out, **HOW, resume=True, advance=done.append)
     assert files(out) == expected
     assert done.count(1 / N_WINDOWS) == 4  # of six, one was torn, and of one nothing was written down
+
+
+def test_a_run_killed_between_the_names_of_its_two_files_goes_on(
+    denoiser: Denoiser, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = unbroken(denoiser, source, tmp_path / "whole")
+    out = tmp_path / "out"
+    out.mkdir()
+    rename = os.replace
+
+    def once(part: Path, path: Path) -> None:
+        if list(out.glob("*_std.tif")):
+            raise KeyboardInterrupt
+        rename(part, path)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(os, "replace", once)
+        denoiser.denoise_file(open_image(source, "TYX"), out, **HOW)
+    denoiser.denoise_file(open_image(source, "TYX"), out, **HOW, resume=True)
+    assert files(out) == expected
 
 
 @pytest.mark.parametrize("change", [{"n_samples": 3}, {"seed": 1}, {"tile_px": 64}, {"float32": True}])

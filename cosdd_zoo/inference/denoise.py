@@ -179,7 +179,10 @@ class Denoiser:
         with ExitStack() as stack:
             dtype = np.dtype(np.float32) if float32 else image.dtype
             mean = stack.enter_context(tiff_canvas(path, image, n_dims, dtype, **how))
-            std = stack.enter_context(tiff_canvas(std_path, image, n_dims, "float32", **how)) if std_path else None
+            # killed between the renaming of the two: the deviation is whole, and has its name already
+            std_is_done = resume and std_path is not None and std_path.exists() and not mean.n_missing
+            wanted = None if std_is_done else std_path
+            std = stack.enter_context(tiff_canvas(wanted, image, n_dims, "float32", **how)) if wanted else None
             for number, (i, bounds) in enumerate((i, cut) for i in range(n_items) for cut in cuts):
                 if mean.has(number) and (std is None or std.has(number)):
                     advance(share)
