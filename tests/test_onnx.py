@@ -71,11 +71,12 @@ def test_a_package_with_onnx_passes_the_test_of_core_for_both(tmp_path: Path, n_
     net = model(config.network)
     made = Checkpoint(config, scaling(), {k: v.detach().clone() for k, v in net.state_dict().items()}, {})
     path, size = tmp_path / "m.zip", (160, 144) if n_dims == 2 else (16, 96, 80)
-    export(made, path, CARD, sample=scene(1, *size), direct=True, with_onnx=True, processing=processing)
+    report = export(made, path, CARD, sample=scene(1, *size), direct=True, with_onnx=True, processing=processing)
     assert core_status(path, "torchscript") == core_status(path, "onnx") == "passed"
     weights = described(path)["weights"]
     assert set(weights) == {"torchscript", "onnx"}
     assert weights["onnx"]["opset_version"] == onnx_weights.OPSET
+    assert {f.state for f in report.check.of_rule("bioimageio.spec")} == {"holds"}  # it warns of weights of no origin
     assert "weights.onnx" in contents(path)
 
 

@@ -15,7 +15,7 @@ from cosdd_zoo.export.archive import open_archive
 from cosdd_zoo.export.judged import Package, Rule, Unknown, as_list
 from cosdd_zoo.export.rules import RULES, checksums_agree, files_are_inside
 from cosdd_zoo.export.running import first_line, loaded, run_rules
-from cosdd_zoo.export.targets import ALL, PROGRAMS, Finding, Verdict, targets_of
+from cosdd_zoo.export.targets import ALL, PROGRAMS, Finding, State, Verdict, targets_of
 
 if TYPE_CHECKING:
     from bioimageio.spec.summary import ValidationSummary
@@ -128,15 +128,18 @@ def _valid_format(package: Package) -> Verdict:
     """The description as it stands in the zip, whole, by bioimageio.spec."""
     from bioimageio.spec import InvalidDescr, load_description
 
-    def verdict(problem: str = "") -> Verdict:
-        return Verdict("bioimageio.spec", ("ilastik", "core", "zoo"), "fails" if problem else "holds", problem)
+    def verdict(state: State, said: str = "") -> Verdict:
+        return Verdict("bioimageio.spec", ("ilastik", "core", "zoo"), state, said)
 
     try:
         with quiet_bioimageio():
             found = load_description(package.archive.zip, perform_io_checks=False)
     except Exception as error:  # whatever a foreign description makes spec raise, it is not valid
-        return verdict(f"it cannot be read: {first_line(error)}")
-    return verdict(_sentence_of(found.validation_summary) if isinstance(found, InvalidDescr) else "")
+        return verdict("fails", f"it cannot be read: {first_line(error)}")
+    if isinstance(found, InvalidDescr):
+        return verdict("fails", _sentence_of(found.validation_summary))
+    warned = list(dict.fromkeys(first_line(w.msg) for d in found.validation_summary.details for w in d.warnings))
+    return verdict("unknown", f"it warns: {'; '.join(warned)}") if warned else verdict("holds")
 
 
 def _running(package: Package, core: bool) -> Iterator[Verdict]:

@@ -149,7 +149,7 @@ def description(
         ],
         "weights": {
             "torchscript": {**file(WEIGHTS), "pytorch_version": pytorch_version},
-            **({"onnx": {**file(ONNX), "opset_version": onnx_opset}} if onnx_opset else {}),
+            **({"onnx": {**file(ONNX), "parent": "torchscript", "opset_version": onnx_opset}} if onnx_opset else {}),
         },
         "config": {"bioimageio": _zoo_config(card, tolerance)},
     }
