@@ -10,7 +10,7 @@ HYPHA ?= .hypha
 BIN := $(VENV)/bin
 
 .PHONY: demo demo-real test bench bench-gpu bench-smoke conformance conformance-libtorch conformance-ilastik \
-    conformance-java web format clean
+    conformance-java web format clean FORCE
 
 demo: $(VENV)/demo-ready
 	$(BIN)/cosdd-zoo demo --overwrite
@@ -40,25 +40,35 @@ bench-smoke: $(BENCH_VENV)/bench-ready
 	cd benchmarks && $(abspath $(BENCH_VENV))/bin/python -m sides.smoke $(abspath $(AUTHORS_CODE))
 
 # every kind of package in every version of bioimageio.core and bioimageio.spec that matters, the former in environments
-# of their own of 1.5 GB each; about twenty minutes. A part of it is in every `make test`
+# of their own of 1.5 GB each; about twelve minutes. A part of it is in every `make test`
 conformance: $(VENV)/test-ready
 	$(BIN)/python tests/conformance/matrix.py -o docs/conformance.md --work .conformance
 
-# the same packages' weights in libtorch 1.13.1 to the newest, by a C++ program; downloads 3 GB and keeps 2
+# the same packages' weights in libtorch 1.13.1 to 2.15.0, by a C++ program; downloads 3 GB and keeps 2
 conformance-libtorch: $(VENV)/test-ready
 	$(BIN)/python tests/conformance/libtorch.py -o docs/conformance-libtorch.md --work .conformance
 
 # the kept packages and some variants in tiktorch's own server, as ilastik runs them. TIKTORCH=clone of ilastik/tiktorch,
 # PYTORCH3DUNET=clone of wolny/pytorch-3dunet at 1.9.2 (which the registry no longer has); PACKAGES=others
 KEPT := $(wildcard tests/kept/*.zip)
-VARIANTS := "fixed size" "explicit processing" "noise axis y" "small"
-conformance-ilastik: $(VENV)/test-ready $(ILASTIK_VENV)/ready
+FOR_ILASTIK := $(or $(PACKAGES),$(KEPT) $(patsubst %,.conformance/%.zip,fixed-size explicit-processing noise-axis-y small))
+PACKAGES ?= $(KEPT)
+conformance-ilastik: $(ILASTIK_VENV)/ready $(filter .conformance/%,$(FOR_ILASTIK))
 	@test -d "$(TIKTORCH)/tiktorch" -a -d "$(PYTORCH3DUNET)/pytorch3dunet" || \
 	    { echo "Give TIKTORCH=... and PYTORCH3DUNET=..., clones of ilastik/tiktorch and wolny/pytorch-3dunet."; exit 1; }
-	$(if $(PACKAGES),,$(BIN)/python tests/conformance/variants.py .conformance $(VARIANTS))
 	BIOIMAGEIO_PERFORM_IO_CHECKS=0 PYTHONPATH="$(abspath $(TIKTORCH)):$(abspath $(PYTORCH3DUNET))" \
-	    $(ILASTIK_VENV)/bin/python tests/conformance/inside_tiktorch.py -o docs/conformance-ilastik.md \
-XX# the page that denoises in a browser, into packaging/web/dist; needs Node.js and npm
+	    $(ILASTIK_VENV)/bin/python tests/conformance/inside_tiktorch.py $(FOR_ILASTIK) \
+	    -o docs/conformance-ilastik.md
+
+# written only where it is not there yet, or older than the code
+.conformance/%.zip: $(VENV)/test-ready FORCE
+	$(BIN)/python tests/conformance/variants.py $@
+
+# the packages in Java by DJL, as deepImageJ runs them; needs a JDK (17), Maven and Maven Central
+conformance-java:
+	@sh packaging/java/run.sh $(PACKAGES)
+
+# the page that denoises in a browser, into packaging/web/dist; needs Node.js and npm
 web:
 	cd packaging/web && npm ci --no-fund --no-audit && npm run build
 
@@ -71,8 +81,13 @@ $(VENV)/demo-ready: pyproject.toml packaging/constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c packaging/constraints.txt -e .
 	touch $@
 
-$(VENV)/test-ready: $(VENV)/demo-ready
+$(VENV)/test-ready: $(VENV)/demo-ready .conformance/runtimes/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c packaging/constraints.txt -e ".[dev]"
+	touch $@
+
+# the other versions of bioimageio.core and bioimageio.spec, for tests/test_conformance.py
+.conformance/runtimes/ready: tests/conformance/runtimes.py | $(VENV)/demo-ready
+	$(BIN)/python tests/conformance/runtimes.py .conformance/runtimes
 	touch $@
 
 $(ILASTIK_VENV)/ready: packaging/requirements-ilastik.txt
