@@ -44,7 +44,7 @@ bench-smoke: $(BENCH_VENV)/bench-ready
 conformance: $(VENV)/test-ready
 	$(BIN)/python tests/conformance/matrix.py -o docs/conformance.md --work .conformance
 
-# the same packages' weights in libtorch 1.13.1 to 2.15.0, by a C++ program; downloads 3 GB and keeps 2
+# the same packages' weights in libtorch 1.13.1 to 2.14.1, by a C++ program; downloads 3 GB and keeps 2
 conformance-libtorch: $(VENV)/test-ready
 	$(BIN)/python tests/conformance/libtorch.py -o docs/conformance-libtorch.md --work .conformance
 
