@@ -29,7 +29,8 @@ class StandIn(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         kind = nn.Conv3d if n_dims == 3 else nn.Conv2d
-        self.conv = kind(n_channels, n_channels, 3, padding=1)
+        # at an edge as in its mirror image, which some programs put there
+        self.conv = kind(n_channels, n_channels, 3, padding=1, padding_mode="replicate")
         self.register_buffer("mean", torch.tensor(MEAN if inside else 0.0))
         self.register_buffer("std", torch.tensor(STD if inside else 1.0))
         self.uncertainty = uncertainty

@@ -665,6 +665,25 @@ def test_an_archive_that_old_libtorch_cannot_open_is_refused(package: Path, tmp_
         assert rule(Graph(None, newer)).state == state  # type: ignore[arg-type]
 
 
+class Blurs(nn.Module):
+    """With zeros beyond the image's border, where programs that pad put its mirror image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x * self.weight, 3, stride=1, padding=1)
+
+
+def test_a_model_that_is_another_with_mirrored_borders_is_told(package: Path, tmp_path: Path) -> None:
+    x = torch.from_numpy(np.load(io.BytesIO(contents(package)["test_input.npy"])))
+    files = {"weights.pt": scripted(Blurs()), "test_output.npy": npy(Blurs()(x).detach().numpy())}
+    report = check(changed(package, tmp_path / "model.zip", files))
+    assert "JDLL and core give it mirrored borders" in unknown(report, "padded by its halo")
+    assert {f.state for f in check(package, ["fiji"]).of_rule("padded by its halo")} == {"holds"}
+
+
 class Counts(nn.Module):
     """The image with counts from the generator, in an operator of another name."""
 
