@@ -9,9 +9,11 @@ import tifffile
 from models import few_features, model, quick, scaling, scene
 from typer.testing import CliRunner, Result
 
+from cosdd_zoo import load
 from cosdd_zoo.checkpoint import Checkpoint
 from cosdd_zoo.cli import app
 from cosdd_zoo.errors import ConfigError, ImageError
+from cosdd_zoo.inference.batch import Settings, denoise_files, read_log
 from cosdd_zoo.version import __version__
 
 
@@ -79,6 +81,16 @@ def test_a_resumed_run_does_only_what_is_missing(folder: Path, tmp_path: Path) -
     assert [f["status"] for f in log_of(out)["files"]] == ["done", "failed", "done", "done"]  # type: ignore[attr-defined]
     again = run(weights, folder, "-o", out, "--samples", 3, "--resume")
     assert "0.tif is there already" in again.stderr  # other settings: nothing is taken for done, nor replaced
+
+
+def test_a_resumed_run_that_is_killed_as_well_forgets_nothing(folder: Path, tmp_path: Path) -> None:
+    """Its log tells, from the first file on, of what an earlier run did behind that one."""
+    out, weights = tmp_path / "out", saved_model(tmp_path / "m.safetensors")
+    run(weights, folder, "-o", out, "--samples", 2)
+    denoiser = load(weights, "cpu")
+    files = sorted(folder.glob("*.tif"))
+    next(denoise_files(denoiser, weights, files, out, Settings(2), resume=True))  # and then it ends
+    assert {Path(f.input).name for f in read_log(out / "cosdd-denoise.json").files} >= {"0.tif", "2.tif"}
 
 
 def test_a_log_repeats_its_run(folder: Path, tmp_path: Path) -> None:

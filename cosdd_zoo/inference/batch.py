@@ -82,16 +82,17 @@ def denoise_files(
     log = Log(str(model.resolve()), denoiser.digest, settings)
     before = _done_before(folder / LOG, log) if resume else {}
     for path in files:
-        known = before.get(str(path.resolve()))
+        known = before.pop(str(path.resolve()), None)
         if known and _still_holds(known, path, folder):
             advance(1.0)
-            outcome = known._replace(status="skipped")
+            outcome = known
         else:
+            known = None
             outcome = _one(denoiser, path, folder, settings, resume, overwrite, fail_fast or len(files) == 1, advance)
-        log = log._replace(files=(*log.files, outcome if outcome.status != "skipped" else known or outcome))
-        with beside(folder / LOG, overwrite=True) as part:
-            part.write_text(log.as_text(), encoding="utf-8")
-        yield outcome
+        log = log._replace(files=(*log.files, outcome))
+        with beside(folder / LOG, overwrite=True) as part:  # with what was done before and is still to come
+            part.write_text(log._replace(files=(*log.files, *before.values())).as_text(), encoding="utf-8")
+        yield outcome._replace(status="skipped") if known else outcome
 
 
 def read_log(path: Path) -> Log:
