@@ -20,6 +20,7 @@ from cosdd_zoo.data.metrics import affine_fit, best_gaussian, psnr
 from cosdd_zoo.data.pictures import panel
 from cosdd_zoo.data.simulate import confocal_stack
 from cosdd_zoo.errors import OutputError, TrainingError
+from cosdd_zoo.inference.files import Settings, denoise_file
 from cosdd_zoo.inference.progress import steps
 
 PICTURE_PX = 256
@@ -63,8 +64,10 @@ def run_demo(output: Path, real: bool, max_time: float | None, overwrite: bool, 
     if trained.stopped_by in ("SIGINT", "SIGTERM"):
         raise TrainingError(f"Interrupted. Continue with: cosdd-zoo train --resume {run}")
     image = api.open_images([noisy_file], _axes(scene))[0]
+    result = denoised / "noisy_denoised.tif"
     with steps("denoise", 1, quiet) as advance:
-        saved = api.load(run).denoise_file(image, denoised, scene.n_samples, overwrite=True, advance=advance)
+        settings = Settings(scene.n_samples)
+        saved = denoise_file(api.load(run), image, result, settings, overwrite=True, advance=advance)
     figures = measure(scene, tifffile.imread(saved.path).reshape(scene.noisy.shape))
     picture = output / "before_after.png"
     draw(scene, tifffile.imread(saved.path).reshape(scene.noisy.shape), picture)

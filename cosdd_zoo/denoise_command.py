@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -12,10 +13,20 @@ from cosdd_zoo.options import Axes, Overwrite, Quiet
 
 if TYPE_CHECKING:
     from cosdd_zoo.inference.batch import Log, Outcome
+    from cosdd_zoo.inference.files import Settings
 
 MODEL_HELP = "A run folder, a checkpoint (.safetensors) or a package (.zip)."
-IMAGES_HELP = "Noisy images: files, folders or globs (TIFF, NPY, PNG)."
-SAMPLES_HELP = "Posterior samples to average; 100 on a GPU, 16 on a CPU. 0: the latents' means, in one pass."
+IMAGES_HELP = "Noisy images: files, folders, stores or globs (TIFF, OME-Zarr, NPY, PNG, and what readers add)."
+SAMPLES_HELP = (
+    "Posterior samples to average; 100 on a GPU, 16 on a CPU. 0: the latents' means, in one pass. auto: as many as "
+    "--tolerance asks for."
+)
+TOLERANCE_HELP = "With --samples auto: the mean's error, in standard deviations of the noise."
+CHANNELS_HELP = "Channels to denoise, by name or number from 0: GFP,2. A model of one channel takes each on its own."
+OTHERS_HELP = "What becomes of the other channels: copy or drop."
+FORMAT_HELP = "same (as the input), tiff (for ImageJ), ome-tiff or ome-zarr."
+COMPRESSION_HELP = "default (TIFF none, OME-Zarr zstd), none, zlib, zstd or lzw (TIFF only)."
+TILE_HELP = "Side of the windows that large images are cut into; by the free memory."
 RESUME_HELP = "Go on with a run that broke off: what is done stays, to the same bytes."
 REPEAT_HELP = "Do again what the cosdd-denoise.json of an earlier run says, into another folder."
 
@@ -24,13 +35,19 @@ def denoise(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the denoised TIFFs.")],
     model: Annotated[Path | None, typer.Argument(help=MODEL_HELP, show_default=False)] = None,
     images: Annotated[list[str] | None, typer.Argument(help=IMAGES_HELP, show_default=False)] = None,
-    samples: Annotated[int | None, typer.Option(min=0, help=SAMPLES_HELP)] = None,
+    samples: Annotated[str | None, typer.Option(help=SAMPLES_HELP)] = None,
+    tolerance: Annotated[float, typer.Option(min=0.001, help=TOLERANCE_HELP)] = 0.02,
     direct: Annotated[bool, typer.Option("--direct", help="Use the direct denoiser: one pass.")] = False,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write NAME_std.tif.")] = False,
     float32: Annotated[bool, typer.Option("--float32", help="Write float32 rather than the input's dtype.")] = False,
     axes: Axes = None,
+    channels: Annotated[str | None, typer.Option(help=CHANNELS_HELP)] = None,
+    others: Annotated[str, typer.Option(help=OTHERS_HELP)] = "copy",
+    format: Annotated[str, typer.Option(help=FORMAT_HELP)] = "same",
+    compression: Annotated[str, typer.Option(help=COMPRESSION_HELP)] = "default",
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into subfolders too.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the posterior samples.")] = 0,
-    tile_px: Annotated[int | None, typer.Option(min=1, help="Side of the windows of large images.")] = None,
+    tile_px: Annotated[int | None, typer.Option(min=1, help=TILE_HELP)] = None,
     halo_px: Annotated[int | None, typer.Option(min=0, help="Context around the windows.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help=RESUME_HELP)] = False,
@@ -39,15 +56,17 @@ def denoise(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Denoise images: TIFFs under the same names, with the same axes, pixel size and dtype.
+    """Denoise images: NAME_denoised in the same format, with the same axes, pixel sizes, channels and dtype.
 
-    A file that cannot be denoised stops no other: it is named at the end, and the exit code is 2. The log
-    cosdd-denoise.json lies beside the results.
+    Folders keep their structure. A file that cannot be denoised stops no other: it is named at the end, and the exit
+    code is 2. The log cosdd-denoise.json lies beside the results.
     """
     from cosdd_zoo import api
     from cosdd_zoo.data.beside import make_folder
-    from cosdd_zoo.data.finding import find_images
-    from cosdd_zoo.inference.batch import Settings, denoise_files, read_log
+    from cosdd_zoo.data.canvas import Compression, Format
+    from cosdd_zoo.data.finding import find_sources
+    from cosdd_zoo.inference.batch import denoise_files, read_log
+    from cosdd_zoo.inference.files import Settings
     from cosdd_zoo.inference.progress import steps
 
     log = read_log(repeat) if repeat else None
@@ -57,22 +76,27 @@ def denoise(
     if model is None or not images:
         raise ConfigError("MODEL or IMAGES are missing: cosdd-zoo denoise MODEL IMAGES... -o FOLDER.")
     denoiser = api.load(model, device)
-    count = denoiser.default_samples if samples is None else samples
-    given = Settings(count, direct, uncertainty, float32, axes, seed, tile_px, halo_px)
+    is_auto = samples == "auto"
+    count = denoiser.default_samples if samples is None or is_auto else _count(samples)
+    given = Settings(
+        count, direct, uncertainty, float32, axes, seed, tile_px, halo_px, tolerance if is_auto else 0.0, channels,
+        _one_of("--others", others, ("copy", "drop")), _one_of("--format", format, get_args(Format)),
+        _one_of("--compression", compression, get_args(Compression)),
+    )  # fmt: skip
     settings = log.settings if log else given
     if log is not None:
         _check_model(log, denoiser.digest)
-    files = find_images(images)
+    sources = find_sources(images, recursive, but=output)
     make_folder(output)
-    how = _how(settings.samples, settings.direct, denoiser.device.type)
-    with steps("denoise", len(files), quiet) as advance:
+    how = f"{_how(settings)} on {denoiser.device.type}"
+    with steps("denoise", len(sources), quiet) as advance:
         found = denoise_files(
-            denoiser, model, files, output, settings,
+            denoiser, model, sources, output, settings,
             resume=resume, overwrite=overwrite, fail_fast=fail_fast, advance=advance,
         )  # fmt: skip
         failed = [outcome for outcome in found if not _said(outcome, output, how)]
     if failed:
-        typer.secho(f"{len(failed)} of {len(files)} files could not be denoised:", fg="red", err=True)
+        typer.secho(f"{len(failed)} of {len(sources)} images could not be denoised:", fg="red", err=True)
         for outcome in failed:
             typer.echo(f"{outcome.input}: {outcome.error}", err=True)
         raise typer.Exit(2)
@@ -85,15 +109,33 @@ def _said(outcome: Outcome, folder: Path, how: str) -> bool:
     elif outcome.status == "done":
         n = outcome.n_saturated
         clipped = f", {n} of {outcome.n_pixels} pixels saturated" if n else ""
-        typer.echo(f"{folder / outcome.output}  ({how}{clipped})")
+        drawn = f", {outcome.n_samples:g} a window" if how.startswith("mean of samples") else ""
+        typer.echo(f"{folder / outcome.output}  ({how}{drawn}{clipped})")
+        if outcome.note:
+            typer.echo(f"{folder / outcome.output}: {outcome.note}", err=True)
         if outcome.std:
             typer.echo(f"{folder / outcome.std}  (posterior standard deviation)")
     return outcome.status != "failed"
 
 
-def _how(samples: int, direct: bool, device: str) -> str:
-    how = "direct denoiser" if direct else f"mean of {samples} samples" if samples else "the latents' means"
-    return f"{how} on {device}"
+def _how(settings: Settings) -> str:
+    if settings.direct:
+        return "direct denoiser"
+    if settings.tolerance:
+        return "mean of samples"
+    return f"mean of {settings.samples} samples" if settings.samples else "the latents' means"
+
+
+def _count(samples: str) -> int:
+    if not samples.isdigit():
+        raise ConfigError(f"--samples {samples!r} is no number: give one from 0 on, or auto.")
+    return int(samples)
+
+
+def _one_of(option: str, value: str, known: Sequence[str]) -> Any:
+    if value not in known:
+        raise ConfigError(f"{option} {value!r} is not known: choose {', '.join(known[:-1])} or {known[-1]}.")
+    return value
 
 
 def _check_model(log: Log, digest: str) -> None:

@@ -1,5 +1,6 @@
 """Configurations, networks and images that the tests of the method share."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,3 +84,16 @@ def scene(*shape: int, seed: int = 0) -> NDArray[np.uint16]:
     rows = (white[..., :-2] + white[..., 1:-1] + white[..., 2:]) / np.sqrt(3)
     noisy = 100 + 5 * rng.poisson(np.broadcast_to(photons, shape)) + 8 * rows
     return np.rint(noisy).clip(0, 65535).astype(np.uint16)
+
+
+def denoised_to(denoiser: Any, image: Any, folder: Path, n_samples: int, **settings: Any) -> Any:
+    """`denoise_file` into a folder, under the names that the command gives."""
+    from cosdd_zoo.data.finding import Source
+    from cosdd_zoo.data.results import result_path
+    from cosdd_zoo.inference.files import Settings, denoise_file
+
+    how = {k: settings.pop(k) for k in ("resume", "overwrite", "advance", "do") if k in settings}
+    source = Source(image.path, image.path, Path())
+    given = Settings(n_samples, **settings)
+    path, std = (result_path(source, folder, given.format, word) for word in ("_denoised", "_denoised_std"))
+    return denoise_file(denoiser, image, path, given, std_path=std if given.uncertainty else None, **how)

@@ -12,8 +12,10 @@ from typer.testing import CliRunner, Result
 from cosdd_zoo import load
 from cosdd_zoo.checkpoint import Checkpoint
 from cosdd_zoo.cli import app
+from cosdd_zoo.data.finding import find_sources
 from cosdd_zoo.errors import ConfigError, ImageError
-from cosdd_zoo.inference.batch import Settings, denoise_files, read_log
+from cosdd_zoo.inference.batch import denoise_files, read_log
+from cosdd_zoo.inference.files import Settings
 from cosdd_zoo.version import __version__
 
 
@@ -51,8 +53,8 @@ def test_bad_files_are_named_at_the_end_and_stop_no_other(folder: Path, tmp_path
     out = tmp_path / "out"
     done = run(saved_model(tmp_path / "m.safetensors"), folder, "-o", out, "--samples", 2)
     assert done.exit_code == 2
-    assert sorted(path.name for path in out.iterdir()) == ["0.tif", "2.tif", "cosdd-denoise.json"]
-    assert "2 of 4 files could not be denoised:" in done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["0_denoised.tif", "2_denoised.tif", "cosdd-denoise.json"]
+    assert "2 of 4 images could not be denoised:" in done.stderr
     assert "1.tif: 1.tif has 1 NaN" in done.stderr and "3.tif: 3.tif" in done.stderr
     assert "Traceback" not in done.output
     found = log_of(out)
@@ -65,7 +67,7 @@ def test_the_first_bad_file_stops_all_when_that_is_wished(folder: Path, tmp_path
     out = tmp_path / "out"
     done = run(saved_model(tmp_path / "m.safetensors"), folder, "-o", out, "--samples", 2, "--fail-fast")
     assert isinstance(done.exception, ImageError)
-    assert sorted(path.name for path in out.iterdir()) == ["0.tif", "cosdd-denoise.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["0_denoised.tif", "cosdd-denoise.json"]
 
 
 def test_a_resumed_run_does_only_what_is_missing(folder: Path, tmp_path: Path) -> None:
@@ -77,10 +79,10 @@ def test_a_resumed_run_does_only_what_is_missing(folder: Path, tmp_path: Path) -
     assert done.exit_code == 2  # one is still bad
     assert done.stdout.count("(was done before)") == 2
     after = {path.name: path.stat().st_mtime_ns for path in out.glob("*.tif")}
-    assert after == {**before, "3.tif": after["3.tif"]}
+    assert after == {**before, "3_denoised.tif": after["3_denoised.tif"]}
     assert [f["status"] for f in log_of(out)["files"]] == ["done", "failed", "done", "done"]  # type: ignore[attr-defined]
     again = run(weights, folder, "-o", out, "--samples", 3, "--resume")
-    assert "0.tif is there already" in again.stderr  # other settings: nothing is taken for done, nor replaced
+    assert "0_denoised.tif is there already" in again.stderr  # other settings: nothing is taken for done, nor replaced
 
 
 def test_a_resumed_run_that_is_killed_as_well_forgets_nothing(folder: Path, tmp_path: Path) -> None:
@@ -88,7 +90,7 @@ def test_a_resumed_run_that_is_killed_as_well_forgets_nothing(folder: Path, tmp_
     out, weights = tmp_path / "out", saved_model(tmp_path / "m.safetensors")
     run(weights, folder, "-o", out, "--samples", 2)
     denoiser = load(weights, "cpu")
-    files = sorted(folder.glob("*.tif"))
+    files = find_sources([folder])
     next(denoise_files(denoiser, weights, files, out, Settings(2), resume=True))  # and then it ends
     assert {Path(f.input).name for f in read_log(out / "cosdd-denoise.json").files} >= {"0.tif", "2.tif"}
 
@@ -98,7 +100,7 @@ def test_a_log_repeats_its_run(folder: Path, tmp_path: Path) -> None:
     run(weights, folder / "0.tif", folder / "2.tif", "-o", out, "--samples", 3, "--seed", 5, "--uncertainty")
     done = run("--repeat", out / "cosdd-denoise.json", "-o", tmp_path / "again")
     assert done.exit_code == 0, done.output
-    for name in ("0.tif", "0_std.tif", "2.tif", "2_std.tif"):
+    for name in ("0_denoised.tif", "0_denoised_std.tif", "2_denoised.tif", "2_denoised_std.tif"):
         assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
     saved_model(weights, seed=1)
     other = run("--repeat", out / "cosdd-denoise.json", "-o", tmp_path / "other")

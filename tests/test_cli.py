@@ -85,9 +85,9 @@ def test_train_and_denoise_from_end_to_end(cli: Cli, image: Path, tmp_path: Path
     assert "The posterior has collapsed" in done.err  # three steps are not enough
     done = cli("denoise", tmp_path / "run", image, "-o", tmp_path / "out", "--samples=2", "--device=cpu", "--quiet")
     assert done.code == 0, done.err
-    assert done.out == f"{tmp_path / 'out' / 'image.tif'}  (mean of 2 samples on cpu)\n"
+    assert done.out == f"{tmp_path / 'out' / 'image_denoised.tif'}  (mean of 2 samples on cpu)\n"
     assert done.err == ""
-    assert tifffile.imread(tmp_path / "out" / "image.tif").shape == (64, 64)
+    assert tifffile.imread(tmp_path / "out" / "image_denoised.tif").shape == (64, 64)
 
 
 def test_denoise_says_how_many_samples_it_takes_by_default(
@@ -95,8 +95,8 @@ def test_denoise_says_how_many_samples_it_takes_by_default(
 ) -> None:
     done = cli("denoise", trained, image, "-o", tmp_path / "o", "--device=cpu", "--uncertainty", "--float32", "--quiet")
     assert f"(mean of {N_SAMPLES_CPU} samples on cpu)" in done.out
-    assert f"{tmp_path / 'o' / 'image_std.tif'}  (posterior standard deviation)" in done.out
-    assert tifffile.imread(tmp_path / "o" / "image.tif").dtype == np.float32
+    assert f"{tmp_path / 'o' / 'image_denoised_std.tif'}  (posterior standard deviation)" in done.out
+    assert tifffile.imread(tmp_path / "o" / "image_denoised.tif").dtype == np.float32
     done = cli("denoise", trained, image, "-o", tmp_path / "d", "--device=cpu", "--direct", "--quiet")
     assert "(direct denoiser on cpu)" in done.out
 
@@ -353,8 +353,10 @@ def test_a_direct_denoiser_that_was_not_trained_is_a_sentence(cli: Cli, image: P
 
 def test_a_result_in_the_way_is_a_sentence(cli: Cli, trained: Path, image: Path) -> None:
     before = image.read_bytes()
+    result = tiff(image.parent / "image_denoised.tif", scene(64, 64))
     found = cli("denoise", trained, image, "-o", image.parent, "--samples=1", "--device=cpu", "--quiet")
-    refuses(found, "image.tif is there already")
+    refuses(found, "image_denoised.tif is there already")
+    assert result.exists()
     assert image.read_bytes() == before
 
 

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 import torch
 import xarray
-from models import few_features, model, quick, scaling, scene
+from models import denoised_to, few_features, model, quick, scaling, scene
 
 from cosdd_zoo import Denoiser, load
 from cosdd_zoo.checkpoint import Checkpoint
@@ -159,9 +159,9 @@ def test_a_file_keeps_its_name_axes_type_and_metadata(denoiser: Denoiser, tmp_pa
     (tmp_path / "out").mkdir()
     form: dict[str, Any] = {"imagej": True, "resolution": (4.0, 4.0)}
     tifffile.imwrite(tmp_path / "a.tif", image, metadata={"axes": "TYX", "unit": "um", "finterval": 2.5}, **form)
-    saved = denoiser.denoise_file(open_image(tmp_path / "a.tif"), tmp_path / "out", 3, uncertainty=True)
-    assert [p.name for p in sorted((tmp_path / "out").iterdir())] == ["a.tif", "a_std.tif"]
-    assert saved.path == tmp_path / "out" / "a.tif"
+    saved = denoised_to(denoiser, open_image(tmp_path / "a.tif"), tmp_path / "out", 3, uncertainty=True)
+    assert [p.name for p in sorted((tmp_path / "out").iterdir())] == ["a_denoised.tif", "a_denoised_std.tif"]
+    assert saved.path == tmp_path / "out" / "a_denoised.tif"
     expected = denoiser.denoise(image, 3, axes="TYX", uncertainty=True)
     with tifffile.TiffFile(saved.path) as file:
         assert file.series[0].axes == "TYX"
@@ -171,15 +171,15 @@ def test_a_file_keeps_its_name_axes_type_and_metadata(denoiser: Denoiser, tmp_pa
         result = file.asarray()
     assert result.dtype == np.uint16
     np.testing.assert_array_equal(result, np.rint(expected.mean))
-    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "a_std.tif"), expected.std)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "a_denoised_std.tif"), expected.std)
     assert (saved.n_saturated, saved.n_pixels) == (0, image.size)
 
 
 def test_float32_is_written_when_asked_for(denoiser: Denoiser, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", scene(40, 50))
     (tmp_path / "out").mkdir()
-    saved = denoiser.denoise_file(open_image(tmp_path / "a.npy", "YX"), tmp_path / "out", 2, float32=True)
-    assert (saved.path.name, saved.std_path) == ("a.tif", None)
+    saved = denoised_to(denoiser, open_image(tmp_path / "a.npy", "YX"), tmp_path / "out", 2, float32=True)
+    assert (saved.path.name, saved.std_path) == ("a_denoised.tif", None)
     np.testing.assert_array_equal(tifffile.imread(saved.path), denoiser.denoise(scene(40, 50), 2, axes="YX").mean)
 
 
@@ -191,7 +191,7 @@ def test_saturated_pixels_are_counted(tmp_path: Path) -> None:
     image = np.full((40, 50), 250, np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", image)
     (tmp_path / "out").mkdir()
-    saved = denoiser.denoise_file(open_image(tmp_path / "a.tif", "YX"), tmp_path / "out", 2)
+    saved = denoised_to(denoiser, open_image(tmp_path / "a.tif", "YX"), tmp_path / "out", 2)
     exact = np.rint(denoiser.denoise(image, 2, axes="YX").mean)
     assert saved.n_saturated == ((exact > 255) | (exact < 0)).sum() > 0
     np.testing.assert_array_equal(tifffile.imread(saved.path), exact.clip(0, 255))
@@ -200,8 +200,9 @@ def test_saturated_pixels_are_counted(tmp_path: Path) -> None:
 def test_a_result_is_never_overwritten_unasked(denoiser: Denoiser, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", scene(40, 50))
     image = open_image(tmp_path / "a.tif", "YX")
-    with pytest.raises(OutputError, match=r"a.tif is there already"):
-        denoiser.denoise_file(image, tmp_path, 2)  # not even its own input
+    denoised_to(denoiser, image, tmp_path, 2)
+    with pytest.raises(OutputError, match=r"a_denoised.tif is there already"):
+        denoised_to(denoiser, image, tmp_path, 2)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), scene(40, 50))
 
 

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from cosdd_zoo.data import pixels
 from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.axes import Layout
-from cosdd_zoo.data.finding import find_images
+from cosdd_zoo.data.canvas import Form, to_dtype, unturned
+from cosdd_zoo.data.finding import Source, find_images
 from cosdd_zoo.data.images import ImageFile, check_finite, open_image
-from cosdd_zoo.data.writing import output_name, to_dtype, write_tiff
+from cosdd_zoo.data.results import result_path
+from cosdd_zoo.data.writing import write_tiff
 from cosdd_zoo.errors import AxesError, ImageError, OutputError
 
 Array = NDArray[Any]
@@ -482,7 +484,9 @@ def test_a_result_has_the_axes_shape_and_kind_of_its_input(
     (tmp_path / "out").mkdir()
     n_dims = 2 if "Y" in axes else 1
     items = (item.astype(np.float32) for item in items_of(image, n_dims))
-    out = write_tiff(tmp_path / "out" / output_name(image), items, image, n_dims, dtype).path
+    out = write_tiff(
+        result_path(Source(image.path, image.path, Path()), tmp_path / "out"), items, image, n_dims, dtype
+    ).path
     assert out.suffix == ".tif" and [p.name for p in out.parent.iterdir()] == [out.name]
     if axes == "X":
         axes, shape = "YX", (1, *shape)
@@ -540,7 +544,7 @@ def test_colours_may_become_one_channel(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tifffile.imread(out).squeeze(), array[..., 0])
 
 
-def test_imagej_metadata_goes_on_but_for_display_ranges(tmp_path: Path) -> None:
+def test_imagej_metadata_goes_on(tmp_path: Path) -> None:
     labels, luts = [f"plane {i}" for i in range(24)], [np.full((3, 256), i, np.uint8) for i in range(3)]
     metadata = {
         "axes": "TZCYX", "spacing": 0.5, "unit": "um", "finterval": 2.5, "min": 3.0, "max": 9.0, "mode": "composite",
@@ -557,7 +561,7 @@ def test_imagej_metadata_goes_on_but_for_display_ranges(tmp_path: Path) -> None:
         kept = ("spacing", "unit", "finterval", "mode", "Info", "Labels", "channels", "slices", "frames", "hyperstack")
         assert {k: b.get(k) for k in kept} == {k: a[k] for k in kept}
         np.testing.assert_array_equal(b["LUTs"], a["LUTs"])
-        assert not {"min", "max"} & set(b)
+        assert (b["min"], b["max"]) == (3.0, 9.0)
         for tag in ("XResolution", "YResolution", "ResolutionUnit"):
             assert after.pages.first.tags[tag].value == before.pages.first.tags[tag].value
 
@@ -588,10 +592,19 @@ def test_a_plain_tiff_keeps_its_resolution_and_its_inversion(tmp_path: Path) -> 
         assert page.software.startswith("cosdd_zoo ")
 
 
-def test_the_name_stays_and_other_kinds_become_tif(tmp_path: Path) -> None:
-    for name, expected in [("a.ome.tif", "a.ome.tif"), ("b.TIFF", "b.TIFF"), ("c.npy", "c.tif"), ("d.png", "d.tif")]:
-        assert output_name(open_image(saved(tmp_path / name, counted((9, 7))))) == expected
-    assert output_name(from_array(counted((9, 7)))) == "image.tif"
+def test_the_name_stays_and_other_kinds_become_tif() -> None:
+    expected = {
+        "a.ome.tif": "a_denoised.ome.tif", "b.TIFF": "b_denoised.TIFF", "c.npy": "c_denoised.tif",
+        "d.png": "d_denoised.tif", "e.ome.zarr": "e_denoised.ome.zarr", "f.zarr": "f_denoised.ome.zarr",
+        "g.czi": "g_denoised.ome.tif", "two.dots.tif": "two.dots_denoised.tif",
+    }  # fmt: skip
+    for name, result in expected.items():
+        path = Path("images") / name
+        assert result_path(Source(path, path, Path("day1")), Path("out")) == Path("out") / "day1" / result
+    plate = Path("plate.ome.zarr")
+    field = Source(plate / "A" / "1" / "0", plate, Path())
+    assert result_path(field, Path("out")) == Path("out/plate_denoised.ome.zarr/A/1/0")
+    assert result_path(field, Path("out"), "tiff") == Path("out/plate_A_1_0_denoised.tif")
 
 
 def test_large_results_are_bigtiff_and_large_hyperstacks_as_imagej_writes_them(tmp_path: Path) -> None:
@@ -600,7 +613,7 @@ def test_large_results_are_bigtiff_and_large_hyperstacks_as_imagej_writes_them(t
     for form in ({}, {"imagej": True}, {"ome": True}):
         image = open_image(saved(tmp_path / "a.tif", counted((4, 9, 7)), metadata={"axes": "ZYX"}, **form))
         large = Layout("ZYX", (1100, 1024, 1024))  # 4.3 GB, a hole on the disk but for its headers
-        plan = plan_of(image, np.dtype("float32"), 1)._replace(layout=large)
+        plan = plan_of(image, np.dtype("float32"), Form())._replace(turned=unturned(large))
         part = tmp_path / "large.tif"
         lay_out(part, plan, image)
         with tifffile.TiffFile(part) as tif:

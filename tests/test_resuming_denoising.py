@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from models import few_features, model, quick, scaling, scene
+from models import denoised_to, few_features, model, quick, scaling, scene
 
 from cosdd_zoo.checkpoint import Checkpoint
 from cosdd_zoo.data.images import open_image
@@ -52,7 +52,7 @@ def stop_after(n: int, error: type[BaseException] = KeyboardInterrupt) -> Callab
 
 def unbroken(denoiser: Denoiser, source: Path, folder: Path) -> dict[str, bytes]:
     folder.mkdir()
-    denoiser.denoise_file(open_image(source, "TYX"), folder, **HOW)
+    denoised_to(denoiser, open_image(source, "TYX"), folder, **HOW)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -68,10 +68,10 @@ def test_an_interrupted_file_goes_on_and_is_the_same(
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(KeyboardInterrupt):
-        denoiser.denoise_file(open_image(source, "TYX"), out, **HOW, advance=stop_after(after))
+        denoised_to(denoiser, open_image(source, "TYX"), out, **HOW, advance=stop_after(after))
     assert not [path for path in out.iterdir() if not path.name.startswith(".")]  # no file carries its final name
     done: list[float] = []
-    denoiser.denoise_file(open_image(source, "TYX"), out, **HOW, resume=True, advance=done.append)
+    denoised_to(denoiser, open_image(source, "TYX"), out, **HOW, resume=True, advance=done.append)
     assert files(out) == expected
     n_skipped = done.count(1 / N_WINDOWS)
     assert n_skipped == after  # what was done is not done again
@@ -83,17 +83,17 @@ def test_a_torn_block_is_done_again(denoiser: Denoiser, source: Path, tmp_path: 
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(KeyboardInterrupt):
-        denoiser.denoise_file(open_image(source, "TYX"), out, **HOW, advance=stop_after(6))
-    part = out / f".{source.name}.part"
+        denoised_to(denoiser, open_image(source, "TYX"), out, **HOW, advance=stop_after(6))
+    part = out / f".{source.stem}_denoised.tif.part"
     data = bytearray(part.read_bytes())
     with tifffile.TiffFile(part) as tif:
         first = tif.series[0].dataoffset
     data[first + 10 : first + 20] = bytes(10)
     part.write_bytes(data)
-    journal = out / f".{source.name}.part.journal"
+    journal = out / f".{source.stem}_denoised.tif.part.journal"
     journal.write_text(journal.read_text()[:-5])  # the last line was not written whole
     done: list[float] = []
-    denoiser.denoise_file(open_image(source, "TYX"), out, **HOW, resume=True, advance=done.append)
+    denoised_to(denoiser, open_image(source, "TYX"), out, **HOW, resume=True, advance=done.append)
     assert files(out) == expected
     assert done.count(1 / N_WINDOWS) == 4  # of six, one was torn, and of one nothing was written down
 
@@ -113,8 +113,8 @@ def test_a_run_killed_between_the_names_of_its_two_files_goes_on(
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(os, "replace", once)
-        denoiser.denoise_file(open_image(source, "TYX"), out, **HOW)
-    denoiser.denoise_file(open_image(source, "TYX"), out, **HOW, resume=True)
+        denoised_to(denoiser, open_image(source, "TYX"), out, **HOW)
+    denoised_to(denoiser, open_image(source, "TYX"), out, **HOW, resume=True)
     assert files(out) == expected
 
 
@@ -125,11 +125,11 @@ def test_other_work_is_not_gone_on_with(
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(KeyboardInterrupt):
-        denoiser.denoise_file(open_image(source, "TYX"), out, **HOW, advance=stop_after(6))
+        denoised_to(denoiser, open_image(source, "TYX"), out, **HOW, advance=stop_after(6))
     done: list[float] = []
-    denoiser.denoise_file(open_image(source, "TYX"), out, **{**HOW, **change}, resume=True, advance=done.append)
+    denoised_to(denoiser, open_image(source, "TYX"), out, **{**HOW, **change}, resume=True, advance=done.append)
     (tmp_path / "whole").mkdir()
-    denoiser.denoise_file(open_image(source, "TYX"), tmp_path / "whole", **{**HOW, **change})
+    denoised_to(denoiser, open_image(source, "TYX"), tmp_path / "whole", **{**HOW, **change})
     assert files(out) == files(tmp_path / "whole")
     assert 1 / N_WINDOWS not in done
 
@@ -138,10 +138,10 @@ def test_a_changed_input_is_not_gone_on_with(denoiser: Denoiser, source: Path, t
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(KeyboardInterrupt):
-        denoiser.denoise_file(open_image(source, "TYX"), out, **HOW, advance=stop_after(6))
+        denoised_to(denoiser, open_image(source, "TYX"), out, **HOW, advance=stop_after(6))
     time.sleep(0.01)
     tifffile.imwrite(source, scene(2, 50, 70, seed=5), photometric="minisblack")
-    denoiser.denoise_file(open_image(source, "TYX"), out, **HOW, resume=True)
+    denoised_to(denoiser, open_image(source, "TYX"), out, **HOW, resume=True)
     assert files(out) == unbroken(denoiser, source, tmp_path / "whole")
 
 
@@ -149,9 +149,9 @@ def test_without_resume_an_interrupted_file_is_begun_anew(denoiser: Denoiser, so
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(KeyboardInterrupt):
-        denoiser.denoise_file(open_image(source, "TYX"), out, **HOW, advance=stop_after(6))
+        denoised_to(denoiser, open_image(source, "TYX"), out, **HOW, advance=stop_after(6))
     done: list[float] = []
-    denoiser.denoise_file(open_image(source, "TYX"), out, **HOW, advance=done.append)
+    denoised_to(denoiser, open_image(source, "TYX"), out, **HOW, advance=done.append)
     assert 1 / N_WINDOWS not in done
     assert files(out) == unbroken(denoiser, source, tmp_path / "whole")
 
@@ -162,7 +162,7 @@ def test_a_bad_image_leaves_nothing(denoiser: Denoiser, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", image, photometric="minisblack")
     (tmp_path / "out").mkdir()
     with pytest.raises(ImageError, match="has 1 NaN"):
-        denoiser.denoise_file(open_image(tmp_path / "a.tif", "TYX"), tmp_path / "out", **HOW)
+        denoised_to(denoiser, open_image(tmp_path / "a.tif", "TYX"), tmp_path / "out", **HOW)
     assert not files(tmp_path / "out")
 
 
@@ -171,11 +171,12 @@ import sys, time
 from pathlib import Path
 from cosdd_zoo import load
 from cosdd_zoo.data.images import open_image
+from models import denoised_to
 slow = len(sys.argv) > 4
 advance = (lambda share: (print("window", flush=True), time.sleep(0.05))) if slow else (lambda share: None)
-load(sys.argv[1], "cpu").denoise_file(
-    open_image(sys.argv[2], "TYX"), Path(sys.argv[3]), 4, uncertainty=True, tile_px=32, halo_px=16, resume=True,
-    advance=advance,
+denoised_to(
+    load(sys.argv[1], "cpu"), open_image(sys.argv[2], "TYX"), Path(sys.argv[3]), 4, uncertainty=True, tile_px=32,
+    halo_px=16, resume=True, advance=advance,
 )
 """
 
@@ -190,12 +191,13 @@ def test_a_run_that_was_killed_goes_on_in_another_process(denoiser: Denoiser, tm
     out = tmp_path / "out"
     out.mkdir()
     command = [sys.executable, "-c", KILLED, str(saved), str(source), str(out)]
-    run = subprocess.Popen([*command, "slowly"], stdout=subprocess.PIPE, text=True)
+    run = subprocess.Popen([*command, "slowly"], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
     assert run.stdout
     for _ in range(4):
         run.stdout.readline()
     run.send_signal(signal.SIGKILL)
     run.communicate()
-    assert sorted(files(out)) == [".a.tif.part", ".a.tif.part.journal", ".a_std.tif.part", ".a_std.tif.part.journal"]
-    subprocess.run(command, check=True)
+    parts = [f".a_denoised{word}.tif.part{end}" for word in ("", "_std") for end in ("", ".journal")]
+    assert sorted(files(out)) == sorted(parts)
+    subprocess.run(command, check=True, cwd=Path(__file__).parent)
     assert files(out) == unbroken(denoiser, source, tmp_path / "whole")

@@ -1,14 +1,16 @@
 """Arrays in memory behind the interface of image files; an xarray.DataArray goes in and comes out as one."""
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cosdd_zoo.data.axes import Array
+from cosdd_zoo.data.dims import axes_of_dims
 from cosdd_zoo.data.images import ImageFile, unlabelled
 from cosdd_zoo.data.pixels import InMemory
-from cosdd_zoo.errors import AxesError
+from cosdd_zoo.data.readers import metadata_of
 
 if TYPE_CHECKING:
     import xarray
@@ -32,32 +34,14 @@ def from_array(array: "Array | xarray.DataArray", axes: str | None = None, name:
     axes: as for `open_image`; of a DataArray the names of its dims are understood (batch, t, channel, z, row, ...).
     Raises ImageError and AxesError as `open_image` does.
     """
-    labels = array if hasattr(array, "dims") and hasattr(array, "coords") else None
-    values = np.asarray(array)
-    named = axes if axes or labels is None else _axes_of_dims(tuple(map(str, labels.dims)), values.shape)
+    labels: Any = array if hasattr(array, "dims") and hasattr(array, "coords") else None
+    values: Any = labels.data if labels is not None else array
+    if not hasattr(values, "dask"):  # a lazy one is read by pieces
+        values = np.asarray(values)
+    named = axes if axes or labels is None else axes_of_dims(tuple(map(str, labels.dims)), values.shape)
     image = unlabelled(name, None, InMemory(values), values, named)
-    return ImageArray(**vars(image), labels=labels)
-
-
-_KNOWN_DIMS = {
-    "S": "s b batch sample samples scene position index i n",
-    "T": "t time frame frames",
-    "C": "c channel channels band",
-    "Z": "z depth slice slices plane",
-    "Y": "y row rows height",
-    "X": "x col cols column columns width",
-}
-_LETTER_OF_DIM = {dim: letter for letter, dims in _KNOWN_DIMS.items() for dim in dims.split()}
-
-
-def _axes_of_dims(dims: tuple[str, ...], shape: tuple[int, ...]) -> str:
-    letters = [_LETTER_OF_DIM.get(dim.lower(), "") for dim in dims]
-    if not all(letters) or len(set(letters)) < len(letters):
-        raise AxesError(
-            f"The DataArray has dims {dims} and shape {shape}, which do not name its axes. "
-            "Rename them to batch, time, channel, z, y, x, or pass axes=, for example axes='SYX'."
-        )
-    return "".join(letters)
+    described = {} if labels is None else {"described": functools.partial(metadata_of, labels, image.axes)}
+    return ImageArray(**{**vars(image), **described}, labels=labels)
 
 
 def _label(whole: Array, image: ImageArray) -> "xarray.DataArray":

@@ -45,9 +45,16 @@ class Layout(NamedTuple):
         return tuple(map(self.length, f"C{spatial_axes(n_dims)}"))
 
     def region(
-        self, index: int, n_dims: int, start: Sequence[int] | None = None, size: Sequence[int] | None = None
+        self,
+        index: int,
+        n_dims: int,
+        start: Sequence[int] | None = None,
+        size: Sequence[int] | None = None,
+        channels: slice | None = None,
     ) -> tuple[slice, ...]:
         """One slice per axis of the array: item `index`, or the crop of it from `start` that is `size` long (spatial).
+
+        channels: a range of them, all by default.
 
         Raises IndexError for an item that is not there, ValueError for a crop that sticks out.
         """
@@ -60,7 +67,7 @@ class Layout(NamedTuple):
             raise ValueError(f"crop {start} + {size} sticks out of an item of {extent}")
         counters = self.item_axes(n_dims)
         at = np.unravel_index(index, tuple(map(self.length, counters))) if counters else ()
-        found = {"C": slice(0, self.n_channels)}
+        found = {"C": channels or slice(0, self.n_channels)}
         found |= {a: slice(int(i), int(i) + 1) for a, i in zip(counters, at, strict=True)}
         found |= {a: slice(i, i + n) for a, i, n in zip(spatial_axes(n_dims), start, size, strict=True)}
         return tuple(found[a] for a in self.axes)

@@ -2,42 +2,79 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from cosdd_zoo.data.ome_zarr import is_store
 from cosdd_zoo.errors import OutputError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
+@dataclass
+class Result:
+    """A file or folder on its way: written at `part`; renamed from `finished`, which is the same unless said."""
+
+    part: Path
+    finished: Path
+
+
 @contextmanager
-def beside(path: Path, overwrite: bool = False, keep: Callable[[BaseException], bool] | None = None) -> Iterator[Path]:
-    """Yields where to write; the body's end renames it to `path`, its failure removes it, unless `keep` says otherwise.
+def beside(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Yields where to write; the body's end renames it to `path`, its failure removes it.
 
     Raises OutputError if `path` is there already, or the disk refuses.
     """
-    if path.is_dir() or (path.exists() and not overwrite):
+    with result_beside(path, overwrite) as result:
+        yield result.part
+
+
+@contextmanager
+def result_beside(
+    path: Path, overwrite: bool = False, keep: Callable[[BaseException], bool] | None = None
+) -> Iterator[Result]:
+    """As `beside`, for files and folders that may be gone on with: a failure removes nothing where `keep` says so.
+
+    Raises OutputError if `path` is there already, or the disk refuses.
+    """
+    if (path.is_dir() and not (overwrite and is_store(path))) or (path.exists() and not overwrite):
         raise OutputError(f"{path} is there already. Choose another place, or move it away first.")
     part = path.with_name(f".{path.name}.part")
+    result = Result(part, part)
     kept = False
     try:
-        yield part
-        _settle(part)
-        os.replace(part, path)
+        yield result
+        _settle(result.finished)
+        _rename(result.finished, path)
     except OSError as exc:
         kept = keep is not None and keep(exc)
         # an input that cannot be read names itself; a failing write names the output, or nothing
-        if exc.filename not in (None, str(part), str(path), part, path):
+        if exc.filename is not None and not str(exc.filename).startswith((str(part), str(path))):
             raise
         raise OutputError(_sentence(path, exc)) from exc
     except BaseException as exc:
         kept = keep is not None and keep(exc)
         raise
     finally:
+        if result.finished != part:
+            _remove(result.finished)
         if not kept:
             _remove(part)
+
+
+def _rename(finished: Path, path: Path) -> None:
+    if not path.is_dir():
+        os.replace(finished, path)
+        return
+    old = path.with_name(f".{path.name}.old")
+    _remove(old)
+    os.replace(path, old)
+    os.replace(finished, path)
+    _remove(old)
 
 
 def make_folder(path: Path) -> None:
@@ -50,13 +87,18 @@ def make_folder(path: Path) -> None:
 
 def _settle(part: Path) -> None:
     """Network disks report that they are full as late as here."""
+    if part.is_dir():
+        return
     with part.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def _remove(part: Path) -> None:
     try:
-        part.unlink(missing_ok=True)
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink(missing_ok=True)
     except OSError:  # a folder that could not be written to has no part in it
         return
 

@@ -1,58 +1,114 @@
-"""Which image files a user means by a list of files, folders and globs."""
+"""Which images a user means by a list of files, folders, stores and globs, and where each one's result goes."""
 
 import glob
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from cosdd_zoo.data.ome_zarr import images_within, is_store
+from cosdd_zoo.data.readers import further_suffixes
 from cosdd_zoo.errors import ImageError
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".tf2")
+RESULT = re.compile(r"_denoised(_std)?\.")
+"""In the names of results."""
 SUFFIXES = (*TIFF_SUFFIXES, ".npy", ".png")
 
 
+class Source(NamedTuple):
+    """An image to be opened. One that shares its file or store with others has `path` within `holder`."""
+
+    path: Path
+    holder: Path
+    """The file or the store itself."""
+    folder: Path
+    """Where it lies below what the user named: a result's place is as deep below the output folder."""
+
+
 def find_images(sources: Sequence[str | Path]) -> list[Path]:
-    """The image files among files, folders (not their subfolders) and globs; each once, folders in natural order.
+    """The images among files, folders, OME-Zarr stores and globs; each once, folders in natural order.
 
     Raises ImageError for a source that is missing, of an unknown kind, or holds no image.
     """
+    return [source.path for source in find_sources(sources)]
+
+
+def find_sources(sources: Sequence[str | Path], recursive: bool = False, but: Path | None = None) -> list[Source]:
+    """As `find_images`, with where each lies below what was named.
+
+    recursive: folders with their subfolders. but: where the results go: what was denoised there is no image to denoise.
+    """
     if not sources:
         raise ImageError("No images were given. Name files, folders, or globs such as 'stacks/*.tif'.")
-    found = [path for source in sources for path in _images_of(Path(source).expanduser())]
-    first_named: dict[Path, Path] = {}
-    for path in found:
-        first_named.setdefault(path.resolve(), path)
-    return list(first_named.values())
+    holders: dict[Path, tuple[Path, Path]] = {}
+    for source in map(Path, sources):
+        for path, base in _holders(source.expanduser(), recursive, but.resolve() if but else None):
+            holders.setdefault(path.resolve(), (path, base))
+    return [
+        Source(image, path, path.parent.relative_to(base))
+        for path, base in holders.values()
+        for image in (images_within(path) if is_store(path) else [path])
+    ]
 
 
-def _images_of(source: Path) -> list[Path]:
-    kinds = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-    if source.is_dir():
-        found, problem = (
-            _known(source.iterdir()),
-            f"The folder {source} holds no image. Expected files that end in {kinds}.",
-        )
+def kinds() -> tuple[str, ...]:
+    """The endings of files that can be read here."""
+    return (*SUFFIXES, *further_suffixes())
+
+
+def _holders(source: Path, recursive: bool, but: Path | None) -> Iterator[tuple[Path, Path]]:
+    """Files and stores, each with the folder that its place is told from."""
+    endings = kinds()
+    said = f"{', '.join(endings[:-1])} or {endings[-1]}"
+    if is_store(source):
+        found, base, problem = [source], source.parent, ""
+    elif source.is_dir():
+        found, base = sorted(_below(source, recursive, but), key=_natural), source
+        problem = f"The folder {source} holds no image. Expected files that end in {said}, or OME-Zarr stores."
+        if not recursive and any(p.is_dir() for p in source.iterdir()):
+            problem += " With --recursive, its subfolders are looked into as well."
     elif source.exists():
-        found, problem = (
-            _known([source]),
-            (
-                f"{source.name} is of a kind that cannot be read. Expected {kinds}: convert it first, "
-                "for example with Fiji: File > Save As > Tiff."
-            ),
+        found, base = _known([source]), source.parent
+        problem = (
+            f"{source.name} is of a kind that cannot be read. Expected {said}: convert it first, for example with "
+            "Fiji: File > Save As > Tiff; further formats come with `pip install 'cosdd-zoo[formats]'`."
         )
     elif glob.has_magic(str(source)):
-        found = _known(map(Path, glob.glob(str(source), recursive=True)))
-        problem = f"No image matches {source}. Check the pattern; images end in {kinds}."
+        found = sorted(_known(map(Path, glob.glob(str(source), recursive=True))), key=_natural)
+        base = _fixed_part(source)
+        problem = f"No image matches {source}. Check the pattern; images end in {said}."
     else:
-        found, problem = [], f"{source} does not exist. Check the spelling, and the folder that you are in."
+        found, base = [], source
+        problem = f"{source} does not exist. Check the spelling, and the folder that you are in."
     if not found:
         raise ImageError(problem)
-    return found
+    yield from ((path, base) for path in found)
+
+
+def _below(folder: Path, recursive: bool, but: Path | None) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.is_dir() and not is_store(path):
+            if recursive and not path.name.startswith(".") and path.resolve() != but:
+                yield from _below(path, recursive, but)
+        elif not (folder.resolve() == but and RESULT.search(path.name)):
+            yield from _known([path])
 
 
 def _known(paths: Iterable[Path]) -> list[Path]:
-    files = [p for p in paths if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()]
-    return sorted(files, key=_natural)
+    endings = kinds()
+    return [
+        p
+        for p in paths
+        if not p.name.startswith(".") and (is_store(p) or (p.is_file() and p.name.lower().endswith(endings)))
+    ]
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folder before the first part of a glob that is a pattern."""
+    parts = pattern.parts
+    first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:first]) if first else Path()
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -1,24 +1,33 @@
-"""Images as the rest of the package sees them: items [C, *spatial], from a file of any supported kind or an array.
+"""Images as the rest of the package sees them: items [C, *spatial], lazily, from a file of any kind or an array.
 
 for path in find_images(["stacks/", "more/*.tif"]):
     image = open_image(path)                # reads the header only
     plane = image.read_item(0, n_dims=2)    # [C, Y, X] in the file's own dtype
 """
 
+import functools
 import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from cosdd_zoo.data.axes import Array, Layout, check_axes, guess_axes, spatial_axes, translate, unsaid
-from cosdd_zoo.data.finding import SUFFIXES, find_images
+from cosdd_zoo.data.dims import axes_of_dims
+from cosdd_zoo.data.finding import SUFFIXES, find_images, kinds
+from cosdd_zoo.data.metadata import Metadata, nothing_known
+from cosdd_zoo.data.ome_zarr import is_store, read_store
 from cosdd_zoo.data.pixels import Mapped, Pixels, Png, stamp
+from cosdd_zoo.data.readers import metadata_of, read_with
 from cosdd_zoo.data.tiff import Kind, read_header
+from cosdd_zoo.data.tiff_metadata import in_shared_words
 from cosdd_zoo.errors import ImageError
+
+if TYPE_CHECKING:
+    import xarray
 
 AxesSource = Literal["given", "metadata", "guess"]
 
@@ -39,6 +48,12 @@ class ImageFile:
     kind: Kind = "plain"
     file_axes: str = ""
     """The axes in tifffile's letters, as the file itself has them: a result is written with these."""
+    described: Callable[[], Metadata] = nothing_known
+    """Pixel sizes, time step and channels, in words that all formats share; reads the file."""
+    chunks: tuple[int, ...] = ()
+    """Along each axis of `shape`; empty where pixels do not lie in chunks."""
+    version: str = ""
+    """Of OME-Zarr."""
 
     @property
     def axes(self) -> str:
@@ -65,10 +80,21 @@ class ImageFile:
         layout = self._fitting(n_dims)
         return layout.to_item(self.pixels.read(layout.region(index, n_dims)), n_dims)
 
-    def read_crop(self, index: int, n_dims: int, start: Sequence[int], size: Sequence[int]) -> Array:
-        """[C, *size], from `start` [spatial] of item `index`; where pixels are mapped, only these are read."""
+    def read_crop(
+        self, index: int, n_dims: int, start: Sequence[int], size: Sequence[int], channels: slice | None = None
+    ) -> Array:
+        """[C, *size], from `start` [spatial] of item `index`; no more is read than the file's own pieces ask for.
+
+        channels: a range of them, all by default.
+        """
         layout = self._fitting(n_dims)
-        return layout.to_item(self.pixels.read(layout.region(index, n_dims, start, size)), n_dims)
+        return layout.to_item(self.pixels.read(layout.region(index, n_dims, start, size, channels)), n_dims)
+
+    def to_xarray(self) -> "xarray.DataArray":
+        """The image as an xarray.DataArray with named axes, lazy (dask); attrs hold pixel sizes, unit and time step."""
+        from cosdd_zoo.data.lazy import labelled_lazily
+
+        return labelled_lazily(self.layout, self.pixels, self.dtype, self.chunks, self.described())
 
     def assemble(self, items: Iterable[Array], n_dims: int) -> Array:
         """Items [C', *spatial], in order, as one array with the image's axes and the items' dtype.
@@ -109,12 +135,16 @@ def open_image(path: str | Path, axes: str | None = None) -> ImageFile:
     Raises ImageError for a file that cannot be denoised, AxesError for axes that do not fit or nobody has named.
     """
     path = Path(path)
-    if not (path.is_file() and path.suffix.lower() in SUFFIXES):
+    if not is_store(path) and not (path.is_file() and path.name.lower().endswith(kinds())):
         path = find_images([path])[0]  # says what is wrong with the path, if anything
+    if is_store(path):
+        return _open_store(path, axes)
     try:
         if path.stat().st_size == 0:
             raise ImageError(f"{path.name} is empty (0 bytes). Copy it again from where it was acquired.")
         suffix = path.suffix.lower()
+        if suffix not in SUFFIXES:
+            return _open_by_reader(path, axes)
         return (_open_npy if suffix == ".npy" else _open_png if suffix == ".png" else _open_tiff)(path, axes)
     except OSError as exc:
         raise ImageError(f"{path.name} cannot be read: {exc.strerror or exc}. Check its permissions.") from exc
@@ -133,7 +163,46 @@ def _open_tiff(path: Path, axes: str | None) -> ImageFile:
     if not axes and (len(set(own)) < len(own) or "X" not in own or colour_by_default):
         raise unsaid(path.name, header.shape)
     layout = Layout(check_axes(path.name, header.shape, axes) if axes else own, header.shape)
-    return ImageFile(path.name, path, layout, header.dtype, header.pixels, source, header.kind, header.axes)
+    described = functools.partial(in_shared_words, path, header.kind, layout.n_channels)
+    return ImageFile(path.name, path, layout, header.dtype, header.pixels, source, header.kind, header.axes, described)
+
+
+def _open_store(path: Path, axes: str | None) -> ImageFile:
+    header = read_store(path, axes)
+    _check_pixels(path.name, header.shape, header.dtype)
+    named = header.axes or guess_axes(path.name, header.shape)
+    layout = Layout(named, header.shape)
+    source: AxesSource = "given" if axes else "metadata" if header.version else "guess"
+    described = functools.partial(_same, header.metadata)
+    return ImageFile(
+        path.name, path, layout, header.pixels.dtype, header.pixels, source, "ome-zarr", _written_axes(layout),
+        described, header.chunks, header.version or "0.5",
+    )  # fmt: skip
+
+
+def _open_by_reader(path: Path, axes: str | None) -> ImageFile:
+    found, pixels = read_with(path)
+    shape = tuple(map(int, found.shape))
+    _check_pixels(path.name, shape, found.dtype)
+    named = check_axes(path.name, shape, axes) if axes else axes_of_dims(tuple(map(str, found.dims)), shape, path.name)
+    layout = Layout(named, shape)
+    described = functools.partial(_same, metadata_of(found, named))
+    dtype = found.dtype.newbyteorder("=")
+    return ImageFile(
+        path.name,
+        path,
+        layout,
+        dtype,
+        pixels,
+        "given" if axes else "metadata",
+        "other",
+        _written_axes(layout),
+        described,
+    )
+
+
+def _same(metadata: Metadata) -> Metadata:
+    return metadata
 
 
 def _open_npy(path: Path, axes: str | None) -> ImageFile:

@@ -115,12 +115,12 @@ class Png:
 
 @dataclass(frozen=True)
 class InMemory:
-    """Pixels of an array that the caller holds; never changed."""
+    """Pixels of an array that the caller holds, lazy or not; never changed."""
 
-    array: Array
+    array: Any
 
     def read(self, region: Region) -> Array:
-        return native(self.array[region])
+        return native(np.asarray(self.array[region]))
 
 
 class DecodedCache:

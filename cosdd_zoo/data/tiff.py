@@ -1,4 +1,4 @@
-"""What a TIFF says about itself: shape, axes, where its pixels lie, and the metadata that a result should carry on.
+"""What a TIFF says about its pixels: shape, axes, type, and where they lie.
 
 Only headers are read here. A file that ends before its own pages do is refused, not filled with zeros.
 """
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
@@ -17,12 +16,7 @@ import tifffile
 from cosdd_zoo.data.pixels import Mapped, Pages, Pixels, page_shape, stamp
 from cosdd_zoo.errors import ImageError
 
-Kind = Literal["ome", "imagej", "plain"]
-
-# facts of the old pixels or of tifffile's own making: display ranges and counts
-_IMAGEJ_DROPPED = {"ImageJ", "images", "channels", "slices", "frames", "hyperstack", "min", "max", "Ranges", "SCIFIO"}
-_IMAGEJ_PER_CHANNEL = {"LUTs", "Labels", "mode"}
-_IMAGEJ_CALIBRATION = {"cf", "c0", "c1", "c2", "c3", "c4", "vunit"}
+Kind = Literal["ome", "imagej", "plain", "ome-zarr", "other"]
 
 
 class TiffHeader(NamedTuple):
@@ -39,7 +33,7 @@ class TiffHeader(NamedTuple):
 
 def read_header(path: Path) -> TiffHeader:
     """Raises ImageError for a file that is no TIFF, is truncated, or holds several images."""
-    with _opened(path) as tif:
+    with opened(path) as tif:
         series = _only_series(tif, path)
         _check_complete(tif, series, path)
         kind: Kind = "ome" if series.kind == "ome" else "imagej" if series.kind == "imagej" else "plain"
@@ -49,60 +43,8 @@ def read_header(path: Path) -> TiffHeader:
         return TiffHeader(kind, str(series.axes), shape, *full, dtype, _pixels(tif, series, path))
 
 
-class TiffMetadata(NamedTuple):
-    """What a result takes over from its input."""
-
-    description: dict[str, Any]  # tifffile's words for ImageJ's or OME's metadata
-    resolution: dict[str, Any]  # pixels per unit, as tifffile's writer takes it; empty if not known
-    photometric: str
-
-
-def read_metadata(path: Path, kind: Kind, same_channels: bool, same_dtype: bool) -> TiffMetadata:
-    """Metadata of a file for a result of as many images, with the same channels and dtype or without."""
-    with _opened(path) as tif:
-        page = tif.pages.first
-        description: dict[str, Any] = {}
-        if kind == "imagej":
-            dropped = set(_IMAGEJ_DROPPED)
-            dropped |= set() if same_channels else _IMAGEJ_PER_CHANNEL
-            dropped |= set() if same_dtype else _IMAGEJ_CALIBRATION
-            description = {k: v for k, v in (tif.imagej_metadata or {}).items() if k not in dropped}
-        if kind == "ome":
-            description = _ome(tif.ome_metadata or "", same_channels)
-        inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-        return TiffMetadata(description, _resolution(page), "miniswhite" if inverted else "minisblack")
-
-
-def _resolution(page: Any) -> dict[str, Any]:
-    """The tags as stored: fractions, so that a pixel size survives to the last digit."""
-    found = [page.tags.get(name) for name in ("XResolution", "YResolution")]
-    if not all(tag is not None and len(tag.value) == 2 and all(tag.value) for tag in found):
-        return {}
-    unit = page.tags.get("ResolutionUnit")
-    return {"resolution": tuple(tag.value for tag in found), "resolutionunit": unit.value if unit else 1}
-
-
-def _ome(xml: str, same_channels: bool) -> dict[str, Any]:
-    try:
-        image = ElementTree.fromstring(xml).find("{*}Image")
-        pixels = None if image is None else image.find("{*}Pixels")
-    except ElementTree.ParseError:
-        return {}
-    if image is None or pixels is None:
-        return {}
-    kept = ("PhysicalSize", "TimeIncrement")
-    found: dict[str, Any] = {k: v for k, v in pixels.attrib.items() if k.startswith(kept)}
-    found |= {"Name": image.attrib["Name"]} if image.attrib.get("Name") else {}
-    channels = pixels.findall("{*}Channel")
-    if same_channels and channels:
-        found["Channel"] = [
-            {k: v for k, v in channel.attrib.items() if k not in ("ID", "SamplesPerPixel")} for channel in channels
-        ]
-    return found
-
-
 @contextmanager
-def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
+def opened(path: Path) -> Iterator[tifffile.TiffFile]:
     """A TIFF whose faults come as an ImageError, and not as tifffile's lines on stderr too."""
     log = logging.getLogger("tifffile")
     level = log.level

@@ -2,40 +2,65 @@
 
 from __future__ import annotations
 
+import math
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
 
-from cosdd_zoo.data.axes import Layout
+from cosdd_zoo.data.axes import Array, Layout
+from cosdd_zoo.data.canvas import Form, Turned, turned, unturned
 from cosdd_zoo.data.finding import TIFF_SUFFIXES
 from cosdd_zoo.data.images import ImageFile
+from cosdd_zoo.data.metadata import Metadata, as_imagej, as_ome
 from cosdd_zoo.data.pixels import Mapped
-from cosdd_zoo.data.tiff import Kind, TiffMetadata, read_header, read_metadata
+from cosdd_zoo.data.tiff import Kind, read_header
+from cosdd_zoo.data.tiff_metadata import TiffMetadata, carried_on, resolution_of
 from cosdd_zoo.errors import OutputError
 from cosdd_zoo.version import __version__
 
 _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 _OME_DTYPES = (*_IMAGEJ_DTYPES, "int8", "int16", "int32", "uint32", "float64")
+_CODECS = {"zlib": "zlib", "zstd": "zstd", "lzw": "lzw"}
 _CLASSIC_LIMIT = 2**32 - 2**25  # offsets have 32 bits, and the pages' tags need room too
 
 
 class Plan(NamedTuple):
     kind: Kind
     axes: str  # in tifffile's letters
-    layout: Layout
+    turned: Turned
     dtype: np.dtype[Any]
+    form: Form
+
+    @property
+    def layout(self) -> Layout:
+        return self.turned.layout
 
     @property
     def n_bytes(self) -> int:
         return int(np.prod(self.layout.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
-def plan_of(like: ImageFile, dtype: np.dtype[Any], n_channels: int) -> Plan:
+def plan_of(like: ImageFile, dtype: np.dtype[Any], form: Form) -> Plan:
     """The form of a result of an image: its kind of TIFF where that can hold the type, and a plain one elsewhere."""
-    layout = like.layout.with_channels(n_channels)
+    n_channels = form.n_channels or like.n_channels
+    source = like.layout.with_channels(n_channels)
+    wanted: Kind = "ome" if form.format == "ome-tiff" else "imagej" if form.format == "tiff" else "ome"
+    if form.format != "ome-tiff" and like.kind in ("ome", "imagej", "plain"):
+        return _as_the_input(like, source, dtype, form)
+    if "S" in source.axes and {"T", "Z"} <= set(source.axes):
+        return Plan("plain", source.axes.replace("S", "Q"), unturned(source), dtype, form)
+    axes = turned(source, "TZCYX" if wanted == "imagej" else "TCZYX", like.name)
+    known = _IMAGEJ_DTYPES if wanted == "imagej" else _OME_DTYPES
+    kind: Kind = wanted if str(dtype) in known and axes.layout.length("X") > 1 else "plain"
+    return Plan(kind, axes.layout.axes, axes, dtype, form)
+
+
+def _as_the_input(like: ImageFile, layout: Layout, dtype: np.dtype[Any], form: Form) -> Plan:
+    """Axes in the input's own order and letters."""
     axes = like.file_axes
     if len(layout.axes) > len(axes):
         at = layout.axes.index("C")
@@ -43,7 +68,7 @@ def plan_of(like: ImageFile, dtype: np.dtype[Any], n_channels: int) -> Plan:
     if layout.axes == "X":  # a TIFF has at least two
         layout, axes = Layout("YX", (1, *layout.shape)), "YX"
     kind = like.kind
-    colour_lost = "S" in axes and n_channels != like.n_channels
+    colour_lost = "S" in axes and layout.n_channels != like.n_channels
     if (kind == "imagej" and str(dtype) not in _IMAGEJ_DTYPES) or (kind == "ome" and str(dtype) not in _OME_DTYPES):
         kind = "plain"
     # ImageJ has colour in 8 bits only; tifffile lays out neither kind when it is one pixel wide
@@ -51,32 +76,85 @@ def plan_of(like: ImageFile, dtype: np.dtype[Any], n_channels: int) -> Plan:
         kind = "plain"
     if colour_lost:
         axes = axes.replace("S", "C")
-    return Plan(kind, axes, layout, dtype)
+    return Plan(kind, axes, unturned(layout), dtype, form)
 
 
 def lay_out(part: Path, plan: Plan, like: ImageFile) -> None:
     """An empty file with all headers; the same plan and input make the same bytes."""
-    found = TiffMetadata({}, {}, "minisblack")
-    if like.path is not None and like.path.suffix.lower() in TIFF_SUFFIXES:
-        same_channels = plan.layout.n_channels == like.n_channels
-        found = read_metadata(like.path, plan.kind, same_channels, plan.dtype == like.dtype)
+    _write(part, plan, like, None)
+
+
+def compress(part: Path, plan: Plan, like: ImageFile) -> Path:
+    """The pages of a laid-out file that has all its pixels, compressed, as another file beside it."""
+    pages = math.prod(plan.layout.shape[: -_page_axes(plan)])
+    shape = (pages, *plan.layout.shape[-_page_axes(plan) :])
+    whole = np.memmap(part, plan.dtype.newbyteorder("<"), "r", pixels_begin(part), shape)
+    smaller = part.with_name(f"{part.name}.compressed")
+    _write(smaller, plan, like, (np.asarray(page) for page in whole))
+    return smaller
+
+
+def _page_axes(plan: Plan) -> int:
+    return 3 if "S" in plan.axes else 2
+
+
+def _write(part: Path, plan: Plan, like: ImageFile, pages: Iterator[Array] | None) -> None:
+    found = _said(plan, like)
+    squeezed: dict[str, Any] = {}
+    if pages is not None:
+        predictor = plan.dtype.kind in "ui" and plan.dtype.itemsize < 8
+        squeezed = {"compression": _CODECS[plan.form.compression], "predictor": predictor, "rowsperstrip": 64}
     # ImageJ reads no BigTIFF; beyond 4 GB it wants one page and the planes behind it, as it writes them itself
     large = plan.n_bytes > _CLASSIC_LIMIT
     form: dict[str, Any] = {"imagej": True} if plan.kind == "imagej" else {"ome": plan.kind == "ome", "bigtiff": large}
     with tifffile.TiffWriter(part, byteorder="<", **form) as tif:
         place = tif.write(
-            None,
+            pages,
             shape=plan.layout.shape,
             dtype=plan.dtype,
-            returnoffset=True,
-            truncate=large and plan.kind == "imagej",
+            returnoffset=pages is None,
+            truncate=pages is None and large and plan.kind == "imagej",
             software=None if plan.kind == "imagej" else f"cosdd_zoo {__version__}",
             metadata={"axes": plan.axes, **found.description, **_same_each_time(plan)},
             **_colours(plan, found.photometric),
             **found.resolution,
+            **squeezed,
         )
-    if place is None:  # never: tifffile returns it when asked
+    if place is None and pages is None:  # never: tifffile returns it when asked
         raise ValueError(f"{part} was laid out without a place for its pixels")
+
+
+def _said(plan: Plan, like: ImageFile) -> TiffMetadata:
+    """What the input says, in the words of the result's format."""
+    if like.path is not None and like.kind in ("ome", "imagej", "plain") and like.path.suffix.lower() in TIFF_SUFFIXES:
+        channels = plan.form.channels
+        if channels is None and plan.layout.n_channels == like.n_channels:
+            channels = tuple(range(like.n_channels))
+        if plan.kind == like.kind:
+            said = carried_on(like.path, plan.kind, plan.axes, channels, like.n_channels, plan.dtype == like.dtype)
+            return said if plan.form.same_values else said._replace(description=_but_ranges(said.description))
+        if plan.kind == "plain":
+            return carried_on(like.path, "plain", plan.axes, channels, like.n_channels, False)
+    found = shared_words(like, plan.form, plan.layout.n_channels)
+    words = {"ome": as_ome, "imagej": as_imagej}.get(plan.kind)
+    description = words(found) if words else {}
+    return TiffMetadata(description, resolution_of(found, plan.kind), "minisblack")
+
+
+def shared_words(like: ImageFile, form: Form, n_channels: int) -> Metadata:
+    """What the input says, in words that all formats share, for a result of these channels."""
+    found = like.described()
+    if form.channels is not None:
+        found = found.of_channels(form.channels)
+    elif n_channels != like.n_channels:
+        found = found._replace(channels=())
+    if not form.same_values:
+        found = found._replace(channels=tuple(c._replace(window=None) for c in found.channels))
+    return found
+
+
+def _but_ranges(description: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in description.items() if k not in ("min", "max", "Ranges")}
 
 
 def pixels_begin(part: Path) -> int:

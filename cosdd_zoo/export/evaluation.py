@@ -45,13 +45,14 @@ def evaluate(
     known = [open_image(path, axes) for path in find_images(truths)] if truths else []
     if known and len(known) != len(files):
         raise ImageError(f"There are {len(files)} images and {len(known)} truths: give one truth for each image.")
+    estimator = denoiser.estimator(denoiser.default_samples if n_samples is None else n_samples, direct)
     noisy: list[Item] = []
     denoised: list[Item] = []
     fitted: list[Item] = []
     for k, file in enumerate(files):
         for i in range(denoiser.n_items(file)):
             noisy.append(file.read_item(i, n_dims))
-            done = denoiser.item(file, i, n_samples, direct, 0, None, None, lambda share: None)
+            done = denoiser.item(file, i, estimator)
             denoised.append(done.mean)
             if known:
                 fitted.append(affine_fit(_truth(known[k], i, file, n_dims), noisy[-1]))

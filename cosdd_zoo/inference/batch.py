@@ -8,31 +8,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cosdd_zoo.data.beside import beside
+from cosdd_zoo.data.beside import beside, make_folder
+from cosdd_zoo.data.finding import Source
 from cosdd_zoo.data.images import open_image
-from cosdd_zoo.data.pixels import stamp
+from cosdd_zoo.data.ome_zarr import source_stamp
+from cosdd_zoo.data.results import finish_stores, result_path
 from cosdd_zoo.errors import ConfigError, CosddError
-from cosdd_zoo.inference.denoise import Advance, Denoiser
+from cosdd_zoo.inference.denoise import Denoiser, halos
+from cosdd_zoo.inference.estimate import Advance
+from cosdd_zoo.inference.files import Do, Saved, Settings, denoise_file
 from cosdd_zoo.version import __version__
 
 LOG = "cosdd-denoise.json"
-
-
-class Settings(NamedTuple):
-    """What a result depends on, beside model and input."""
-
-    samples: int
-    direct: bool = False
-    uncertainty: bool = False
-    float32: bool = False
-    axes: str | None = None
-    seed: int = 0
-    tile_px: int | None = None
-    halo_px: int | None = None
 
 
 class Outcome(NamedTuple):
@@ -40,12 +31,14 @@ class Outcome(NamedTuple):
 
     input: str
     status: str  # done, failed, or skipped: it was done before
-    output: str = ""  # names of files beside the log
+    output: str = ""  # places below the log's folder
     std: str = ""
     stamp: tuple[int, int] = (0, 0)  # of the input
     seconds: float = 0.0
     n_saturated: int = 0
     n_pixels: int = 0
+    n_samples: float = 0.0  # of a window, on average
+    note: str = ""
     error: str = ""
 
 
@@ -65,7 +58,7 @@ class Log(NamedTuple):
 def denoise_files(
     denoiser: Denoiser,
     model: Path,
-    files: Sequence[Path],
+    sources: Sequence[Source],
     folder: Path,
     settings: Settings,
     *,
@@ -73,26 +66,39 @@ def denoise_files(
     overwrite: bool = False,
     fail_fast: bool = False,
     advance: Advance = lambda share: None,
+    do: Do | None = None,
 ) -> Iterator[Outcome]:
-    """Denoises files into a folder, one after another, and yields what became of each. advance: 1 for each file.
+    """Denoises images into a folder, one after another, and yields what became of each. advance: 1 for each image.
 
-    A file that cannot be denoised is an Outcome with its sentence, unless fail_fast: then its CosddError is raised, as
-    it is when there is one file only. Raises OutputError when the log cannot be written.
+    An image that cannot be denoised is an Outcome with its sentence, unless fail_fast: then its CosddError is raised,
+    as it is when there is one image only. do: who does the tasks of an image. Raises OutputError when the log cannot
+    be written.
     """
-    log = Log(str(model.resolve()), denoiser.digest, settings)
-    before = _done_before(folder / LOG, log) if resume else {}
-    for path in files:
-        known = before.pop(str(path.resolve()), None)
-        if known and _still_holds(known, path, folder):
+    earlier = read_log(folder / LOG) if resume and (folder / LOG).exists() else None
+    log = Log(str(model.resolve()), denoiser.digest, _settled(settings, denoiser, earlier))
+    before = _done_before(earlier, log)
+    _write(folder, log, before)
+    finished: list[tuple[Source, Path]] = []
+    for source in sources:
+        known = before.pop(str(source.path.resolve()), None)
+        if known and _still_holds(known, source.path, folder):
             advance(1.0)
             outcome = known
         else:
             known = None
-            outcome = _one(denoiser, path, folder, settings, resume, overwrite, fail_fast or len(files) == 1, advance)
+            run = Run(denoiser, source, folder, log.settings, resume, overwrite, do)
+            try:
+                outcome = run.outcome(fail_fast or len(sources) == 1, advance)
+            except CosddError:
+                if not log.files and not before:  # it tells of nothing
+                    (folder / LOG).unlink(missing_ok=True)
+                raise
         log = log._replace(files=(*log.files, outcome))
-        with beside(folder / LOG, overwrite=True) as part:  # with what was done before and is still to come
-            part.write_text(log._replace(files=(*log.files, *before.values())).as_text(), encoding="utf-8")
+        _write(folder, log, before)
+        if outcome.status == "done":
+            finished.append((source, folder / outcome.output))
         yield outcome._replace(status="skipped") if known else outcome
+    finish_stores(folder, finished)
 
 
 def read_log(path: Path) -> Log:
@@ -107,56 +113,86 @@ def read_log(path: Path) -> Log:
         ) from None
 
 
-def _one(
-    denoiser: Denoiser,
-    path: Path,
-    folder: Path,
-    settings: Settings,
-    resume: bool,
-    overwrite: bool,
-    raises: bool,
-    advance: Callable[[float], None],
-) -> Outcome:
-    begun, done = time.monotonic(), 0.0
+class Run(NamedTuple):
+    """The denoising of one image."""
 
-    def counted(share: float) -> None:
-        nonlocal done
-        done += share
-        advance(share)
+    denoiser: Denoiser
+    source: Source
+    folder: Path
+    settings: Settings
+    resume: bool
+    overwrite: bool
+    do: Do | None
 
-    try:
-        image = open_image(path, settings.axes)
-        how: dict[str, Any] = settings._asdict()
-        count = how.pop("samples")
-        how.pop("axes")
-        saved = denoiser.denoise_file(image, folder, count, **how, resume=resume, overwrite=overwrite, advance=counted)
-    except CosddError as error:
-        if raises:
-            raise
-        advance(1.0 - done)
-        return Outcome(str(path.resolve()), "failed", error=str(error))
-    return Outcome(
-        str(path.resolve()),
-        "done",
-        saved.path.name,
-        saved.std_path.name if saved.std_path else "",
-        stamp(path),
-        round(time.monotonic() - begun, 3),
-        saved.n_saturated,
-        saved.n_pixels,
+    def outcome(self, raises: bool, advance: Advance) -> Outcome:
+        begun, done = time.monotonic(), 0.0
+
+        def counted(share: float) -> None:
+            nonlocal done
+            done += share
+            advance(share)
+
+        try:
+            saved = self.save(counted)
+        except CosddError as error:
+            if raises:
+                raise
+            advance(1.0 - done)
+            return Outcome(self.name, "failed", error=str(error))
+        return Outcome(
+            self.name,
+            "done",
+            str(saved.path.relative_to(self.folder)),
+            str(saved.std_path.relative_to(self.folder)) if saved.std_path else "",
+            source_stamp(self.source.path),
+            round(time.monotonic() - begun, 3),
+            saved.n_saturated,
+            saved.n_pixels,
+            round(saved.n_samples, 2),
+            "memory did not suffice for whole windows, so they were divided" if saved.divided else "",
+        )
+
+    def save(self, advance: Advance) -> Saved:
+        settings, place = self.settings, (self.source, self.folder, self.settings.format)
+        path = result_path(*place)
+        std_path = result_path(*place, "_denoised_std") if settings.uncertainty else None
+        for one in (path, std_path):
+            if one is not None:
+                make_folder(one.parent)
+        image = open_image(self.source.path, settings.axes)
+        facts = {"model_sha256": self.denoiser.digest, "settings": settings._asdict()}
+        how: dict[str, Any] = {"resume": self.resume, "overwrite": self.overwrite, "facts": facts, "do": self.do}
+        return denoise_file(self.denoiser, image, path, settings, std_path=std_path, advance=advance, **how)
+
+    @property
+    def name(self) -> str:
+        return str(self.source.path.resolve())
+
+
+def _settled(settings: Settings, denoiser: Denoiser, earlier: Log | None) -> Settings:
+    """With the tile that memory suffices for now, or did when the run that is gone on with began."""
+    if settings.tile_px is not None:
+        return settings
+    if earlier and earlier.settings._replace(tile_px=None) == settings:
+        return earlier.settings
+    return settings._replace(
+        tile_px=denoiser.tile_px(denoiser.network.n_dims, halos(denoiser.network, settings.halo_px))
     )
 
 
-def _done_before(path: Path, log: Log) -> dict[str, Outcome]:
+def _write(folder: Path, log: Log, before: dict[str, Outcome]) -> None:
+    """The log so far, with what was done before and is still to come."""
+    with beside(folder / LOG, overwrite=True) as part:
+        part.write_text(log._replace(files=(*log.files, *before.values())).as_text(), encoding="utf-8")
+
+
+def _done_before(earlier: Log | None, log: Log) -> dict[str, Outcome]:
     """The files that an earlier run of the same model and settings finished, by their inputs."""
-    if not path.exists():
+    if earlier is None or (earlier.model_sha256, earlier.settings) != (log.model_sha256, log.settings):
         return {}
-    found = read_log(path)
-    if (found.model_sha256, found.settings) != (log.model_sha256, log.settings):
-        return {}
-    return {f.input: f for f in found.files if f.status == "done"}
+    return {f.input: f for f in earlier.files if f.status == "done"}
 
 
 def _still_holds(known: Outcome, path: Path, folder: Path) -> bool:
     results = [folder / name for name in (known.output, known.std) if name]
-    return all(result.exists() for result in results) and stamp(path) == known.stamp
+    return all(result.exists() for result in results) and source_stamp(path) == known.stamp

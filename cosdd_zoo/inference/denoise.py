@@ -1,7 +1,7 @@
-"""Noisy images in, denoised images out: whole or by windows, by samples or directly, arrays or files.
+"""Noisy images in, denoised images out: whole or by windows, by samples or directly.
 
-    mean = 1/k sum_k f(code(z_k)),   z_k ~ q(z | x)              MMSE estimate for k -> infinity
-    std  = the samples' standard deviation                       where the model is unsure
+Windows are those of `tiling`, with a halo of context. Where memory does not suffice for one it is divided, and so are
+all that are as large from then on: the noise of the latents belongs to places, so that the result stays the same.
 
 Letters: C channels, * spatial axes of an item.
 """
@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,28 +20,29 @@ from torch import Tensor
 
 from cosdd_zoo.config import SPATIAL_AXES, NetworkConfig, RunConfig
 from cosdd_zoo.data.arrays import from_array
+from cosdd_zoo.data.axes import Array
 from cosdd_zoo.data.images import ImageFile, check_finite
-from cosdd_zoo.data.writing import output_name, tiff_canvas
 from cosdd_zoo.devices import found_device
 from cosdd_zoo.errors import ConfigError, ImageError
-from cosdd_zoo.inference.tiling import n_windows, round_up, window
-from cosdd_zoo.networks.build import Moments, receptive_radius
+from cosdd_zoo.inference.channels import Group, groups_of
+from cosdd_zoo.inference.estimate import Advance, Estimate, Estimator
+from cosdd_zoo.inference.memory import give_back, is_out_of_memory, map_bytes
+from cosdd_zoo.inference.tiling import Cuts, round_up
+from cosdd_zoo.networks.build import receptive_radius
 
 if TYPE_CHECKING:
     import xarray
 
 Floats = NDArray[np.float32]
-Advance = Callable[[float], None]
-Compute = Callable[[Tensor, list[int], float], Tensor]
-"""x [1, C, outer], its origin, its share of the work -> [1, C', outer]."""
+Bounds = list[list[int]]
+"""[inner start, inner stop, outer start, outer stop] of each axis, as `tiling.window` gives them."""
+Compute = Callable[[Tensor, list[int], Advance], Estimate] | Estimator
 
 N_SAMPLES_GPU = 100
 N_SAMPLES_CPU = 16
 """Eight antithetic pairs: within 0.05 dB of the mean of 100 (benchmarks/results), for a user who waits."""
 MAX_HALO_PX = 256
 """Deep ladders could in principle see further; what lies beyond changes less than the samples' own spread."""
-MAP_BYTES = 2**28
-"""A feature map of a window's size should not take more memory than this."""
 
 
 class Denoised(NamedTuple):
@@ -53,16 +52,12 @@ class Denoised(NamedTuple):
     std: Any  # None unless asked for
 
 
-class Item(NamedTuple):
+class Piece(NamedTuple):
+    """Of one window, its inner pixels."""
+
     mean: Floats  # [C, *]
-    std: Floats  # [C, *], zeros for the direct denoiser
-
-
-class Saved(NamedTuple):
-    path: Path
-    std_path: Path | None
-    n_saturated: int
-    n_pixels: int
+    std: Floats  # [C, *], zeros where no two samples were drawn
+    n_samples: float
 
 
 class Denoiser:
@@ -74,6 +69,8 @@ class Denoiser:
         self.config, self.facts = config, facts or {}
         self.device = torch.device(found_device(device))
         self.engine = engine.to(self.device)
+        self.most_px: int | None = None
+        """Windows of more pixels are divided; known since memory did not suffice for one."""
 
     @cached_property
     def digest(self) -> str:
@@ -99,6 +96,9 @@ class Denoiser:
         axes: str | None = None,
         direct: bool = False,
         uncertainty: bool = False,
+        tolerance: float = 0.0,
+        channels: str | None = None,
+        others: str = "copy",
         seed: int = 0,
         tile_px: int | None = None,
         halo_px: int | None = None,
@@ -108,23 +108,60 @@ class Denoiser:
 
         n_samples 0: the signal of the latents' means, in one pass; no sample, and no uncertainty.
 
-        image: any axes that hold the model's spatial ones; axes: their letters (STCZYX) when they cannot be guessed.
-        tile_px, halo_px: side of the windows and context around them, chosen by memory by default.
-        advance: called with the share of the work just done; shares add up to 1.
+        image: any axes that hold the model's spatial ones, lazy or not; axes: their letters (STCZYX) when they cannot
+        be guessed. tolerance: draw samples until the error of the mean is below it, in standard deviations of the
+        noise; a DataArray's attribute `n_samples` then says how many it took on average. channels: which ones to
+        denoise, by name or number from 0, "GFP,2"; the others are copied, or left out with others="drop". tile_px,
+        halo_px: side of the windows and context around them, chosen by memory by default. advance: called with the
+        share of the work just done; shares add up to 1.
 
         Raises ImageError for an image that does not fit the model, ConfigError for a model without direct denoiser.
         """
         check_uncertainty(uncertainty, direct, n_samples)
         opened = from_array(image, axes)
-        n_items = self.n_items(opened)
+        groups = groups_of(opened, self.network.n_channels, channels, others == "drop")
+        estimator = self.estimator(self.default_samples if n_samples is None else n_samples, direct, seed, tolerance)
+        n_dims, n_items = self.network.n_dims, self.n_items(opened)
         parts = [
-            self.item(opened, i, n_samples, direct, seed, tile_px, halo_px, lambda share: advance(share / n_items))
+            self.item(opened, i, estimator, groups, tile_px, halo_px, lambda share: advance(share / n_items))
             for i in range(n_items)
         ]
-        n_dims = self.network.n_dims
         mean = opened.labelled(opened.assemble([p.mean for p in parts], n_dims))
         std = opened.labelled(opened.assemble([p.std for p in parts], n_dims)) if uncertainty else None
+        if tolerance and hasattr(mean, "attrs"):
+            mean.attrs = {**mean.attrs, "n_samples": float(np.mean([p.n_samples for p in parts]))}
         return Denoised(mean, std)
+
+    def item(
+        self,
+        image: ImageFile,
+        index: int,
+        estimator: Compute,
+        groups: Sequence[Group] | None = None,
+        tile_px: int | None = None,
+        halo_px: int | None = None,
+        advance: Advance = lambda share: None,
+    ) -> Piece:
+        """One item of an image, by windows. Raises ImageError for pixels that are not finite."""
+        groups = groups or groups_of(image, self.network.n_channels, None, False)
+        n_dims = self.network.n_dims
+        size = image.item_shape(n_dims)[1:]
+        cuts = self.cuts(size, tile_px, halo_px)
+        share = 1.0 / (len(groups) * len(cuts))
+        both = np.zeros((2, sum(len(g.target) for g in groups), *size), np.float32)
+        spent: list[float] = []
+        for group in groups:
+            for bounds in cuts:
+                x = read_window(image, index, n_dims, bounds, group)
+                place = (list(group.target), *inner_of(bounds))
+                if group.copied:
+                    both[0][place] = x
+                    advance(share)
+                    continue
+                done = self.piece(x, bounds, estimator, lambda part: advance(part * share), halo_px)
+                both[0][place], both[1][place] = done.mean, done.std
+                spent.append(done.n_samples)
+        return Piece(both[0], both[1], float(np.mean(spent)))
 
     def samples(
         self, image: NDArray[Any] | xarray.DataArray, n_samples: int, *, axes: str | None = None, seed: int = 0
@@ -134,162 +171,113 @@ class Denoiser:
         n_items, n_dims = self.n_items(opened), self.network.n_dims
         for k in range(n_samples):
 
-            def one(x: Tensor, origin: list[int], share: float, k: int = k) -> Tensor:
+            def one(x: Tensor, origin: list[int], advance: Advance, k: int = k) -> Estimate:
                 with torch.inference_mode():
                     s: Tensor = self.engine.sample(x, self.engine.bottom_up(x), seed, k, origin)
-                return s
+                return Estimate(s, torch.zeros_like(s), 1)
 
-            parts = [self._by_windows(opened, i, None, None, one) for i in range(n_items)]
+            parts = [self.item(opened, i, one).mean for i in range(n_items)]
             yield opened.labelled(opened.assemble(parts, n_dims))
 
-    def denoise_file(
-        self,
-        image: ImageFile,
-        folder: Path,
-        n_samples: int | None = None,
-        *,
-        direct: bool = False,
-        uncertainty: bool = False,
-        float32: bool = False,
-        seed: int = 0,
-        tile_px: int | None = None,
-        halo_px: int | None = None,
-        resume: bool = False,
-        overwrite: bool = False,
-        advance: Advance = lambda share: None,
-    ) -> Saved:
-        """Denoise a file into `folder`, under its own name, window by window; the deviation into <name>_std.tif.
-
-        The result has the input's axes, pixel size and metadata, and its dtype (rounded, saturated) unless float32.
-        resume: go on with what an interrupted call of the same settings left; the file is that of an unbroken one.
-        Raises as `denoise`, and OutputError when the result cannot be written.
-        """
-        check_uncertainty(uncertainty, direct, n_samples)
-        n_items, n_dims = self.n_items(image), self.network.n_dims
-        count = self.default_samples if n_samples is None else n_samples
-        path = folder / output_name(image)
-        std_path = path.with_name(f"{path.stem}_std.tif") if uncertainty else None
-        cuts = self.cuts(image.item_shape(n_dims)[1:], tile_px, halo_px)
-        share, compute = 1.0 / (n_items * len(cuts)), self._mean_and_std(count, direct, seed, advance)
-        how: dict[str, Any] = {
-            "work": f"{self.digest} {self.device.type} {count} {direct} {seed} {cuts[0]} {len(cuts)}",
-            "resume": resume,
-            "overwrite": overwrite,
-        }
-        with ExitStack() as stack:
-            dtype = np.dtype(np.float32) if float32 else image.dtype
-            mean = stack.enter_context(tiff_canvas(path, image, n_dims, dtype, **how))
-            # killed between the renaming of the two: the deviation is whole, and has its name already
-            std_is_done = resume and std_path is not None and std_path.exists() and not mean.n_missing
-            wanted = None if std_is_done else std_path
-            std = stack.enter_context(tiff_canvas(wanted, image, n_dims, "float32", **how)) if wanted else None
-            for number, (i, bounds) in enumerate((i, cut) for i in range(n_items) for cut in cuts):
-                if mean.has(number) and (std is None or std.has(number)):
-                    advance(share)
-                    continue
-                both = self._window(image, i, bounds, compute, share)
-                done, start = Item(*np.split(both, 2)), [b[0] for b in bounds]
-                mean.write(number, i, start, done.mean)
-                if std is not None:
-                    std.write(number, i, start, done.std)
-        return Saved(path, std_path, mean.n_saturated, int(np.prod(image.shape)))
-
-    def item(
-        self,
-        image: ImageFile,
-        index: int,
-        n_samples: int | None,
-        direct: bool,
-        seed: int,
-        tile_px: int | None,
-        halo_px: int | None,
-        advance: Advance,
-    ) -> Item:
-        """One item of an image, by windows. Raises ImageError for pixels that are not finite."""
-        count = self.default_samples if n_samples is None else n_samples
-        both = self._by_windows(image, index, tile_px, halo_px, self._mean_and_std(count, direct, seed, advance))
-        return Item(*np.split(both, 2))
-
-    def _mean_and_std(self, count: int, direct: bool, seed: int, advance: Advance) -> Compute:
+    def estimator(self, n_samples: int, direct: bool = False, seed: int = 0, tolerance: float = 0.0) -> Estimator:
+        """How pieces are denoised. Raises ConfigError for a model without direct denoiser."""
         if direct and not self.network.direct:
             raise ConfigError(
                 "This model has no direct denoiser: leave out --direct, or make one with `cosdd-zoo distill`."
             )
+        return Estimator(self.engine, n_samples, direct, seed, tolerance)
 
-        def mean_and_std(x: Tensor, origin: list[int], share: float) -> Tensor:
-            m = self._moments(x, count, direct, seed, origin, lambda part: advance(part * share))
-            return torch.cat([m.mean, torch.sqrt(m.squares / max(count - 1, 1))], dim=1)
+    def piece(
+        self,
+        x: Array,
+        bounds: Bounds,
+        compute: Compute,
+        advance: Advance = lambda share: None,
+        halo_px: int | None = None,
+    ) -> Piece:
+        """One window: its outer pixels x [C, *] -> what is found for the inner ones; divided where memory does not
+        suffice. Raises ImageError where no division helps.
+        """
+        size = x.shape[1:]
+        if self.most_px is None or np.prod(size) <= self.most_px:
+            done = 0.0
 
-        return mean_and_std
+            def counted(share: float) -> None:
+                nonlocal done
+                done += share
+                advance(share)
 
-    def _by_windows(
-        self, image: ImageFile, index: int, tile_px: int | None, halo_px: int | None, compute: Compute
-    ) -> Floats:
-        """compute(x [1, C, outer], its origin, its share of the item) for every window, put together: [C', *]."""
-        size = image.item_shape(self.network.n_dims)[1:]
-        cuts = self.cuts(size, tile_px, halo_px)
-        whole: Floats | None = None
-        for bounds in cuts:
-            part = self._window(image, index, bounds, compute, 1.0 / len(cuts))
-            if whole is None:
-                whole = np.empty((len(part), *size), np.float32)
-            whole[(slice(None), *(slice(b[0], b[1]) for b in bounds))] = part
-        assert whole is not None
-        return whole
+            try:
+                given = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))[None].to(self.device)
+                y = compute(given, [b[2] for b in bounds], counted)
+                mean, std = (cut(t[0].cpu().numpy(), bounds) for t in (y.mean, y.std))
+                return Piece(mean, std, y.n_samples)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.most_px = int(np.prod(size)) // 2
+                give_back(self.device)
+                advance(-done)
+        halves = self._halves(bounds, halo_px)
+        if not halves:
+            raise ImageError(
+                f"The memory does not suffice even for pieces of {' x '.join(map(str, size))} px: close other "
+                "programs, give a smaller --halo-px, or use --direct."
+            )
+        found = [
+            self.piece(
+                x[(slice(None), *_within(half, bounds))], half, compute, lambda share: advance(share / 2), halo_px
+            )
+            for half in halves
+        ]
+        axis = next(a for a in range(len(bounds)) if halves[0][a][:2] != bounds[a][:2]) + 1
+        mean, std = (np.concatenate(parts, axis) for parts in zip(*(f[:2] for f in found), strict=True))
+        return Piece(mean, std, max(f.n_samples for f in found))
 
-    def _window(self, image: ImageFile, index: int, bounds: list[list[int]], compute: Compute, share: float) -> Floats:
-        """One window of an item: [C', inner]. Reads no more of the image than that window's outer pixels."""
-        start, stop = [b[2] for b in bounds], [b[3] for b in bounds]
-        size = [n - m for m, n in zip(start, stop, strict=True)]
-        x = image.read_crop(index, self.network.n_dims, start, size)
-        check_finite(x, image.name)
-        y = compute(torch.from_numpy(x.astype(np.float32))[None].to(self.device), start, share)
-        inside = (slice(None), *(slice(b[0] - b[2], b[1] - b[2]) for b in bounds))
-        part: Floats = y[0].cpu().numpy()[inside]
-        return part
+    def _halves(self, bounds: Bounds, halo_px: int | None) -> list[Bounds]:
+        """Two parts of a window along its longest axis, on the model's grid, each with its halo; or none."""
+        stride, halo = image_order(self.network, self.network.total_stride()), halos(self.network, halo_px)
+        lengths = [b[1] - b[0] for b in bounds]
+        axis = int(np.argmax(lengths))
+        middle = bounds[axis][0] + round_up(lengths[axis] // 2, stride[axis])
+        if not bounds[axis][0] < middle < bounds[axis][1]:
+            return []
+        first, last, low, high = bounds[axis]
+        cuts = [
+            [first, middle, low, min(middle + halo[axis], high)],
+            [middle, last, max(middle - halo[axis], low), high],
+        ]
+        return [[*bounds[:axis], part, *bounds[axis + 1 :]] for part in cuts]
 
-    def cuts(self, size: Sequence[int], tile_px: int | None, halo_px: int | None) -> list[list[list[int]]]:
-        """The windows of an item of this size, as `tiling.window` gives them."""
-        inner, halo = self.windows(list(size), tile_px, halo_px)
-        return [window(w, list(size), inner, halo) for w in range(n_windows(list(size), inner))]
+    def cuts(self, size: Sequence[int], tile_px: int | None, halo_px: int | None, chunks: Sequence[int] = ()) -> Cuts:
+        """The windows of an item of this size."""
+        return Cuts(size, *self.windows(list(size), tile_px, halo_px, chunks))
 
-    def windows(self, size: list[int], tile_px: int | None, halo_px: int | None) -> tuple[list[int], list[int]]:
-        """Inner sizes and halos along the image's axes, in px, on the grid of the model."""
+    def windows(
+        self, size: list[int], tile_px: int | None, halo_px: int | None, chunks: Sequence[int] = ()
+    ) -> tuple[list[int], list[int]]:
+        """Inner sizes and halos along the image's axes, in px, on the grid of the model.
+
+        chunks: sides of the pieces in which the image is stored; windows are of whole ones where these are on the grid.
+        """
         stride = image_order(self.network, self.network.total_stride())
         halo = halos(self.network, halo_px)
-        if tile_px is not None:
-            return [round_up(tile_px, s) for s in stride], halo
-        pixels = MAP_BYTES / (4 * self.network.n_features)
-        side = pixels ** (1 / len(size))
-        # at least as much image as halo, or most of the work would be thrown away
-        return [round_up(max(int(side) - 2 * h, 2 * h, 64), s) for h, s in zip(halo, stride, strict=True)], halo
+        side = tile_px or self.tile_px(len(size), halo)
+        inner = [round_up(side, s) for s in stride]
+        for axis, chunk in enumerate(chunks):
+            if chunk % stride[axis] == 0 and chunk < inner[axis]:
+                inner[axis] = inner[axis] // chunk * chunk
+        return inner, halo
 
-    @torch.inference_mode()
-    def _moments(
-        self, x: Tensor, n_samples: int, direct: bool, seed: int, origin: list[int], advance: Advance
-    ) -> Moments:
-        if direct:
-            mean = self.engine.direct(x)
-            advance(1.0)
-            return Moments(mean, torch.zeros_like(mean))
-        maps = self.engine.bottom_up(x)
-        if n_samples == 0:
-            mean = self.engine.sample(x, maps, seed, -1, origin)
-            advance(1.0)
-            return Moments(mean, torch.zeros_like(mean))
-        moments = Moments(torch.zeros_like(x), torch.zeros_like(x))
-        for first in range(0, n_samples, 2):
-            moments = Moments(*self.engine.update(moments, x, maps, seed, first, n_samples, origin))
-            advance(min(2, n_samples - first) / n_samples)
-        return moments
+    def tile_px(self, n_dims: int, halo: Sequence[int]) -> int:
+        """The side of windows that memory suffices for now."""
+        pixels = map_bytes(self.device) / (4 * self.network.n_features)
+        side = int(pixels ** (1 / n_dims))
+        # at least as much image as halo, or most of the work would be thrown away
+        return max(side - 2 * max(halo), 2 * max(halo), 64)
 
     def n_items(self, image: ImageFile) -> int:
         """How many items the image holds for this model. Raises ImageError when it does not fit."""
-        if image.n_channels != self.network.n_channels:
-            raise ImageError(
-                f"{image.name} has {image.n_channels} channels (axes {image.axes}, shape {image.shape}), but the model "
-                f"was trained on {self.network.n_channels}. Choose the channels first, or name the axes with --axes."
-            )
         return image.n_items(self.network.n_dims)
 
 
@@ -298,6 +286,36 @@ def check_uncertainty(uncertainty: bool, direct: bool, n_samples: int | None) ->
     if uncertainty and (direct or n_samples in (0, 1)):
         what = "The direct denoiser predicts" if direct else f"{n_samples} samples have"
         raise ConfigError(f"{what} no standard deviation: use two samples or more with --uncertainty.")
+
+
+def read_window(image: ImageFile, index: int, n_dims: int, bounds: Bounds, group: Group) -> Array:
+    """The outer pixels of a window of some channels: [C, *] in the image's dtype; inner ones alone if they are copied.
+
+    Raises ImageError for pixels that are not finite.
+    """
+    at = 0 if group.copied else 2
+    start, stop = [b[at] for b in bounds], [b[at + 1] for b in bounds]
+    size = [n - m for m, n in zip(start, stop, strict=True)]
+    first, last = min(group.source), max(group.source)
+    x = image.read_crop(index, n_dims, start, size, slice(first, last + 1))
+    if group.source != tuple(range(first, last + 1)):
+        x = x[[c - first for c in group.source]]
+    if not group.copied:
+        check_finite(x, image.name)
+    return x
+
+
+def cut(x: Floats, bounds: Bounds) -> Floats:
+    """The inner pixels of a window's outer ones [C, *]."""
+    return x[(slice(None), *(slice(b[0] - b[2], b[1] - b[2]) for b in bounds))]
+
+
+def inner_of(bounds: Bounds) -> tuple[slice, ...]:
+    return tuple(slice(b[0], b[1]) for b in bounds)
+
+
+def _within(part: Bounds, bounds: Bounds) -> tuple[slice, ...]:
+    return tuple(slice(p[2] - b[2], p[3] - b[2]) for p, b in zip(part, bounds, strict=True))
 
 
 def halos(network: NetworkConfig, halo_px: int | None = None) -> list[int]:

@@ -7,6 +7,11 @@ Outer windows begin on the grid of the model's coarsest level, so that a pixel m
 latent noise in a window as in the whole image. Plain integer lists: the same code runs in Python and in TorchScript.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 
 def n_windows(size: list[int], inner: list[int]) -> int:
     """How many windows cover an image of this size."""
@@ -35,3 +40,18 @@ def window(index: int, size: list[int], inner: list[int], halo: list[int]) -> li
 def round_up(length: int, step: int) -> int:
     """The smallest multiple of step that is not below length."""
     return (length + step - 1) // step * step
+
+
+class Cuts(Sequence[list[list[int]]]):
+    """The windows of an image as a sequence that takes no memory, however many they are."""
+
+    def __init__(self, size: Sequence[int], inner: Sequence[int], halo: Sequence[int]) -> None:
+        self.size, self.inner, self.halo = list(size), list(inner), list(halo)
+
+    def __len__(self) -> int:
+        return n_windows(self.size, self.inner)
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return window(int(index), self.size, self.inner, self.halo)

@@ -1,0 +1,196 @@
+"""A file in, a denoised file out: window by window, so that memory holds a few, and a killed run goes on where it was.
+
+Reading is a window ahead of computing, and writing one behind. The work of a file is a list of tasks, one for each
+window of each group of channels of each item: what they write does not overlap, so that others may do them
+(inference.cluster).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cosdd_zoo.data.ahead import Ahead
+from cosdd_zoo.data.axes import Array, spatial_axes
+from cosdd_zoo.data.canvas import Canvas, Compression, Form, Format
+from cosdd_zoo.data.images import ImageFile
+from cosdd_zoo.data.results import canvas
+from cosdd_zoo.inference.channels import Group, groups_of, kept_channels
+from cosdd_zoo.inference.denoise import Bounds, Denoiser, Piece, check_uncertainty, read_window
+from cosdd_zoo.inference.estimate import Advance, Estimator
+
+
+class Settings(NamedTuple):
+    """What a result depends on, beside model and input."""
+
+    samples: int
+    direct: bool = False
+    uncertainty: bool = False
+    float32: bool = False
+    axes: str | None = None
+    seed: int = 0
+    tile_px: int | None = None
+    halo_px: int | None = None
+    tolerance: float = 0.0
+    """Above 0: as many samples as it takes."""
+    channels: str | None = None
+    others: str = "copy"
+    format: Format = "same"
+    compression: Compression = "default"
+
+
+class Saved(NamedTuple):
+    path: Path
+    std_path: Path | None
+    n_saturated: int
+    n_pixels: int
+    n_samples: float  # of a window, on average
+    divided: bool  # whether memory did not suffice for whole windows
+
+
+class Task(NamedTuple):
+    number: int
+    item: int
+    bounds: Bounds
+    group: Group
+
+
+class Tasks(NamedTuple):
+    """The work of one image."""
+
+    n_items: int
+    groups: Sequence[Group]
+    cuts: Sequence[Bounds]
+
+    def __len__(self) -> int:
+        return self.n_items * len(self.groups) * len(self.cuts)
+
+    def all(self) -> Iterator[Task]:
+        for item in range(self.n_items):
+            for g, group in enumerate(self.groups):
+                for w, bounds in enumerate(self.cuts):
+                    yield Task((item * len(self.groups) + g) * len(self.cuts) + w, item, bounds, group)
+
+
+class Work(NamedTuple):
+    """What is to be done to one image, and how."""
+
+    image: ImageFile
+    settings: Settings
+    estimator: Estimator
+    tasks: Tasks
+    inner: Sequence[int]
+    form: Form
+    digest: str
+
+    @property
+    def n_dims(self) -> int:
+        return len(self.inner)
+
+
+Do = Callable[[Denoiser, Work, Canvas, "Canvas | None", Advance], None]
+"""Does the tasks of an image that are missing, and writes them."""
+
+
+def work_of(denoiser: Denoiser, image: ImageFile, settings: Settings) -> Work:
+    """Raises ImageError for an image that does not fit the model, ConfigError for what the model cannot do."""
+    check_uncertainty(settings.uncertainty, settings.direct, None if settings.tolerance else settings.samples)
+    estimator = denoiser.estimator(settings.samples, settings.direct, settings.seed, settings.tolerance)
+    groups = groups_of(image, denoiser.network.n_channels, settings.channels, settings.others == "drop")
+    n_dims, kept = denoiser.network.n_dims, kept_channels(groups)
+    size = image.item_shape(n_dims)[1:]
+    along = dict(zip(image.axes, image.chunks, strict=False))
+    chunks = [along.get(a, 0) for a in spatial_axes(n_dims)] if image.chunks else []
+    inner, _ = denoiser.windows(list(size), settings.tile_px, settings.halo_px, chunks)
+    cuts = denoiser.cuts(size, settings.tile_px, settings.halo_px, chunks)
+    form = Form(settings.format, settings.compression, kept, len(kept))
+    how = f"{denoiser.digest} {denoiser.device.type} {settings} {inner}"
+    return Work(image, settings, estimator, Tasks(denoiser.n_items(image), groups, cuts), inner, form, how)
+
+
+def denoise_file(
+    denoiser: Denoiser,
+    image: ImageFile,
+    path: Path,
+    settings: Settings,
+    *,
+    std_path: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    facts: dict[str, Any] | None = None,
+    advance: Advance = lambda share: None,
+    do: Do | None = None,
+) -> Saved:
+    """Denoise an image into `path`, window by window; the standard deviation into `std_path`, if that is asked for.
+
+    The result has the input's axes, pixel size and metadata, and its dtype (rounded, saturated) unless float32. resume:
+    go on with what an interrupted call of the same settings left; the file is that of an unbroken one. facts: kept with
+    an OME-Zarr. do: who does the tasks; here and now by default.
+
+    Raises as `work_of`, and OutputError when the result cannot be written.
+    """
+    work = work_of(denoiser, image, settings)
+    how: dict[str, Any] = {"work": work.digest, "resume": resume, "overwrite": overwrite}
+    with ExitStack() as stack:
+        dtype = np.dtype(np.float32) if settings.float32 else image.dtype
+        mean = stack.enter_context(canvas(path, image, work.n_dims, dtype, work.form, work.inner, **how))
+        # killed between the renaming of the two: the deviation is whole, and has its name already
+        std_is_done = resume and std_path is not None and std_path.exists() and not mean.n_missing
+        std = None
+        if std_path is not None and not std_is_done:
+            form = work.form._replace(same_values=False)
+            std = stack.enter_context(canvas(std_path, image, work.n_dims, "float32", form, work.inner, **how))
+        (do or _here)(denoiser, work, mean, std, advance)
+        journal = mean.journal
+        spent = journal.n_samples / max(journal.n_sampled, 1)
+        mean.note({**(facts or {}), **({"samples": spent} if spent else {})})
+    return Saved(path, std_path, journal.n_saturated, journal.n_pixels, spent, denoiser.most_px is not None)
+
+
+def write_piece(task: Task, piece: Piece, mean: Canvas, std: Canvas | None) -> None:
+    start = [b[0] for b in task.bounds]
+    how = task.number, task.item, start
+    mean.write(*how, piece.mean, task.group.target, piece.n_samples)
+    if std is not None:
+        std.write(*how, piece.std, task.group.target)
+
+
+def compute(denoiser: Denoiser, work: Work, task: Task, x: Array, advance: Advance = lambda share: None) -> Piece:
+    """What comes of a window's pixels x [C, *]; themselves if they are copied."""
+    if task.group.copied:
+        return Piece(x, np.zeros(x.shape, np.float32), 0)  # in the image's own dtype
+    return denoiser.piece(x, task.bounds, work.estimator, advance, work.settings.halo_px)
+
+
+def missing(work: Work, mean: Canvas, std: Canvas | None) -> Iterator[Task]:
+    """The tasks that are not done yet."""
+    for task in work.tasks.all():
+        if not (mean.has(task.number) and (std is None or std.has(task.number))):
+            yield task
+
+
+def _here(denoiser: Denoiser, work: Work, mean: Canvas, std: Canvas | None, advance: Advance) -> None:
+    share = 1.0 / len(work.tasks)
+    for _ in range(len(work.tasks) - sum(1 for _ in missing(work, mean, std))):
+        advance(share)
+    windows = Ahead(
+        (task, read_window(work.image, task.item, work.n_dims, task.bounds, task.group))
+        for task in missing(work, mean, std)
+    )
+    behind: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="writing") as pool:
+        for task, x in windows:
+            piece = compute(denoiser, work, task, x, lambda part: advance(part * share))
+            if task.group.copied:
+                advance(share)
+            behind.append(pool.submit(write_piece, task, piece, mean, std))
+            if len(behind) > 1:  # no more than two in memory
+                behind.popleft().result()
+        for written in behind:
+            written.result()
