@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -28,6 +29,8 @@ FORMAT_HELP = "same (as the input), tiff (for ImageJ), ome-tiff or ome-zarr."
 COMPRESSION_HELP = "default (TIFF none, OME-Zarr zstd), none, zlib, zstd or lzw (TIFF only)."
 TILE_HELP = "Side of the windows that large images are cut into; by the free memory."
 RESUME_HELP = "Go on with a run that broke off: what is done stays, to the same bytes."
+CLUSTER_HELP = "Spread the work by Dask: local, slurm, or a scheduler's address."
+WORKERS_HELP = "Processes (local; all cores by default) or jobs (slurm)."
 REPEAT_HELP = "Do again what the cosdd-denoise.json of an earlier run says, into another folder."
 
 
@@ -52,6 +55,8 @@ def denoise(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help=RESUME_HELP)] = False,
     repeat: Annotated[Path | None, typer.Option(help=REPEAT_HELP)] = None,
+    cluster: Annotated[str | None, typer.Option(help=CLUSTER_HELP)] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help=WORKERS_HELP)] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first file that fails.")] = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -65,7 +70,7 @@ def denoise(
     from cosdd_zoo.data.beside import make_folder
     from cosdd_zoo.data.canvas import Compression, Format
     from cosdd_zoo.data.finding import find_sources
-    from cosdd_zoo.inference.batch import denoise_files, read_log
+    from cosdd_zoo.inference.batch import Doing, denoise_files, one_after_another, read_log
     from cosdd_zoo.inference.files import Settings
     from cosdd_zoo.inference.progress import steps
 
@@ -89,10 +94,17 @@ def denoise(
     sources = find_sources(images, recursive, but=output)
     make_folder(output)
     how = f"{_how(settings)} on {denoiser.device.type}"
-    with steps("denoise", len(sources), quiet) as advance:
+    with ExitStack() as stack:
+        doing: Doing = one_after_another
+        if cluster:
+            from cosdd_zoo.inference.cluster import Cluster, connected
+
+            client = stack.enter_context(connected(cluster, workers))
+            doing = Cluster(client, api.load, model, device)
+        advance = stack.enter_context(steps("denoise", len(sources), quiet))
         found = denoise_files(
             denoiser, model, sources, output, settings,
-            resume=resume, overwrite=overwrite, fail_fast=fail_fast, advance=advance,
+            resume=resume, overwrite=overwrite, fail_fast=fail_fast, advance=advance, doing=doing,
         )  # fmt: skip
         failed = [outcome for outcome in found if not _said(outcome, output, how)]
     if failed:

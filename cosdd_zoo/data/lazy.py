@@ -42,9 +42,9 @@ def labelled_lazily(
 
     limit = max(1, _BLOCK_BYTES // dtype.itemsize)
     wanted: Any = chunks or tuple("auto" if a in "ZYX" else 1 for a in layout.axes)
-    blocks = dask.array.core.normalize_chunks(wanted, layout.shape, limit=limit * dtype.itemsize, dtype=dtype)  # type: ignore[no-untyped-call]
+    blocks = dask.array.core.normalize_chunks(wanted, layout.shape, limit=limit * dtype.itemsize, dtype=dtype)
     source = _Sliced(pixels, layout.shape, dtype)
-    data = dask.array.from_array(source, chunks=blocks, asarray=False, meta=np.empty((0,) * len(layout.shape), dtype))  # type: ignore[no-untyped-call]
+    data = dask.array.from_array(source, chunks=blocks, asarray=False, meta=np.empty((0,) * len(layout.shape), dtype))
     coords: dict[str, Any] = {}
     for letter, size in said.sizes.items():
         if letter in layout.axes:

@@ -58,7 +58,7 @@ def zarr_plan(like: ImageFile, n_dims: int, dtype: np.dtype[Any], form: Form, in
 
 def _chunk(side: int, wanted: int, length: int) -> int:
     """The largest whole part of a window's side that is not above what is wanted; anything for a single window."""
-    if side >= length:
+    if side >= length or side % wanted == 0:
         return max(1, min(wanted, length))
     return max(n for n in range(1, side + 1) if side % n == 0 and n <= max(wanted, 64))
 
@@ -70,7 +70,7 @@ class ZarrCanvas(Canvas):
         import zarr
 
         super().__init__(plan.turned, plan.dtype, n_dims, journal)
-        self.part = part
+        self.part, self.plan = part, plan
         self.array: Any = zarr.open_array(str(part / "0"), mode="r+")
         self.attributes: dict[str, Any] = {}
         """Facts of the run, kept with the image."""

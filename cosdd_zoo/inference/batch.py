@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from cosdd_zoo.data.beside import beside, make_folder
 from cosdd_zoo.data.finding import Source
@@ -55,6 +55,18 @@ class Log(NamedTuple):
         return json.dumps({**self._asdict(), "settings": self.settings._asdict(), "files": files}, indent=2)
 
 
+class Doing(Protocol):
+    """Who denoises some images: this process one after another, or a cluster."""
+
+    def __call__(self, denoiser: Denoiser, runs: Sequence[Run], raises: bool, advance: Advance) -> Iterator[Outcome]:
+        """Yields what became of each, in any order; see `Run.outcome`."""
+
+
+def one_after_another(denoiser: Denoiser, runs: Sequence[Run], raises: bool, advance: Advance) -> Iterator[Outcome]:
+    for run in runs:
+        yield run.outcome(denoiser, raises, advance)
+
+
 def denoise_files(
     denoiser: Denoiser,
     model: Path,
@@ -66,39 +78,37 @@ def denoise_files(
     overwrite: bool = False,
     fail_fast: bool = False,
     advance: Advance = lambda share: None,
-    do: Do | None = None,
+    doing: Doing = one_after_another,
 ) -> Iterator[Outcome]:
-    """Denoises images into a folder, one after another, and yields what became of each. advance: 1 for each image.
+    """Denoises images into a folder and yields what became of each. advance: 1 for each image.
 
     An image that cannot be denoised is an Outcome with its sentence, unless fail_fast: then its CosddError is raised,
-    as it is when there is one image only. do: who does the tasks of an image. Raises OutputError when the log cannot
-    be written.
+    as it is when there is one image only. Raises OutputError when the log cannot be written.
     """
     earlier = read_log(folder / LOG) if resume and (folder / LOG).exists() else None
     log = Log(str(model.resolve()), denoiser.digest, _settled(settings, denoiser, earlier))
     before = _done_before(earlier, log)
-    _write(folder, log, before)
-    finished: list[tuple[Source, Path]] = []
-    for source in sources:
-        known = before.pop(str(source.path.resolve()), None)
-        if known and _still_holds(known, source.path, folder):
-            advance(1.0)
-            outcome = known
-        else:
-            known = None
-            run = Run(denoiser, source, folder, log.settings, resume, overwrite, do)
-            try:
-                outcome = run.outcome(fail_fast or len(sources) == 1, advance)
-            except CosddError:
-                if not log.files and not before:  # it tells of nothing
-                    (folder / LOG).unlink(missing_ok=True)
-                raise
+    known = {s: before[named] for s in sources if (named := str(s.path.resolve())) in before}
+    known = {s: outcome for s, outcome in known.items() if _still_holds(outcome, s.path, folder)}
+    for outcome in known.values():
+        advance(1.0)
+        before.pop(outcome.input)
         log = log._replace(files=(*log.files, outcome))
-        _write(folder, log, before)
-        if outcome.status == "done":
-            finished.append((source, folder / outcome.output))
-        yield outcome._replace(status="skipped") if known else outcome
-    finish_stores(folder, finished)
+        yield outcome._replace(status="skipped")
+    _write(folder, log, before)
+    runs = [Run(s, folder, log.settings, resume, overwrite) for s in sources if s not in known]
+    try:
+        for outcome in doing(denoiser, runs, fail_fast or len(sources) == 1, advance):
+            before.pop(outcome.input, None)
+            log = log._replace(files=(*log.files, outcome))
+            _write(folder, log, before)
+            yield outcome
+    except CosddError:
+        if not log.files and not before:  # it tells of nothing
+            (folder / LOG).unlink(missing_ok=True)
+        raise
+    done = {f.input: folder / f.output for f in log.files if f.status == "done"}
+    finish_stores(folder, [(s, done[named]) for s in sources if (named := str(s.path.resolve())) in done])
 
 
 def read_log(path: Path) -> Log:
@@ -116,15 +126,14 @@ def read_log(path: Path) -> Log:
 class Run(NamedTuple):
     """The denoising of one image."""
 
-    denoiser: Denoiser
     source: Source
     folder: Path
     settings: Settings
     resume: bool
     overwrite: bool
-    do: Do | None
 
-    def outcome(self, raises: bool, advance: Advance) -> Outcome:
+    def outcome(self, denoiser: Denoiser, raises: bool, advance: Advance, do: Do | None = None) -> Outcome:
+        """What became of it. Raises a CosddError only where that is asked for."""
         begun, done = time.monotonic(), 0.0
 
         def counted(share: float) -> None:
@@ -133,7 +142,7 @@ class Run(NamedTuple):
             advance(share)
 
         try:
-            saved = self.save(counted)
+            saved = self.save(denoiser, counted, do)
         except CosddError as error:
             if raises:
                 raise
@@ -152,7 +161,7 @@ class Run(NamedTuple):
             "memory did not suffice for whole windows, so they were divided" if saved.divided else "",
         )
 
-    def save(self, advance: Advance) -> Saved:
+    def save(self, denoiser: Denoiser, advance: Advance, do: Do | None) -> Saved:
         settings, place = self.settings, (self.source, self.folder, self.settings.format)
         path = result_path(*place)
         std_path = result_path(*place, "_denoised_std") if settings.uncertainty else None
@@ -160,13 +169,18 @@ class Run(NamedTuple):
             if one is not None:
                 make_folder(one.parent)
         image = open_image(self.source.path, settings.axes)
-        facts = {"model_sha256": self.denoiser.digest, "settings": settings._asdict()}
-        how: dict[str, Any] = {"resume": self.resume, "overwrite": self.overwrite, "facts": facts, "do": self.do}
-        return denoise_file(self.denoiser, image, path, settings, std_path=std_path, advance=advance, **how)
+        facts = {"model_sha256": denoiser.digest, "settings": settings._asdict()}
+        how: dict[str, Any] = {"resume": self.resume, "overwrite": self.overwrite, "facts": facts, "do": do}
+        return denoise_file(denoiser, image, path, settings, std_path=std_path, advance=advance, **how)
 
     @property
     def name(self) -> str:
         return str(self.source.path.resolve())
+
+    @property
+    def is_to_a_store(self) -> bool:
+        place = result_path(self.source, self.folder, self.settings.format)
+        return any(part.endswith(".zarr") for part in place.relative_to(self.folder).parts)
 
 
 def _settled(settings: Settings, denoiser: Denoiser, earlier: Log | None) -> Settings:

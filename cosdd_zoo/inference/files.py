@@ -71,11 +71,10 @@ class Tasks(NamedTuple):
     def __len__(self) -> int:
         return self.n_items * len(self.groups) * len(self.cuts)
 
-    def all(self) -> Iterator[Task]:
-        for item in range(self.n_items):
-            for g, group in enumerate(self.groups):
-                for w, bounds in enumerate(self.cuts):
-                    yield Task((item * len(self.groups) + g) * len(self.cuts) + w, item, bounds, group)
+    def at(self, number: int) -> Task:
+        rest, cut = divmod(number, len(self.cuts))
+        item, group = divmod(rest, len(self.groups))
+        return Task(number, item, self.cuts[cut], self.groups[group])
 
 
 class Work(NamedTuple):
@@ -170,9 +169,9 @@ def compute(denoiser: Denoiser, work: Work, task: Task, x: Array, advance: Advan
 
 def missing(work: Work, mean: Canvas, std: Canvas | None) -> Iterator[Task]:
     """The tasks that are not done yet."""
-    for task in work.tasks.all():
-        if not (mean.has(task.number) and (std is None or std.has(task.number))):
-            yield task
+    for number in range(len(work.tasks)):
+        if not (mean.has(number) and (std is None or std.has(number))):
+            yield work.tasks.at(number)
 
 
 def _here(denoiser: Denoiser, work: Work, mean: Canvas, std: Canvas | None, advance: Advance) -> None:
