@@ -93,6 +93,7 @@ def denoised_to(denoiser: Any, image: Any, folder: Path, n_samples: int, **setti
     from cosdd_zoo.inference.files import Settings, denoise_file
 
     how = {k: settings.pop(k) for k in ("resume", "overwrite", "advance", "do") if k in settings}
+    folder.mkdir(exist_ok=True)
     source = Source(image.path, image.path, Path())
     given = Settings(n_samples, **settings)
     path, std = (result_path(source, folder, given.format, word) for word in ("_denoised", "_denoised_std"))
