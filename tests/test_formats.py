@@ -164,7 +164,9 @@ def test_imagej_opens_a_result_with_dimensions_calibration_ranges_and_pixels(
     """ImageJ 1 itself, by a macro; a result of an OME-Zarr too, and compressed."""
     (tmp_path / "look.ijm").write_text(MACRO)
     sources = [hyperstack(tmp_path), ome_zarr(tmp_path)]
-    for source, compression in ((sources[0], "default"), (sources[1], "default"), (sources[0], "zlib")):
+    for source, compression in zip(
+        [sources[0], sources[1], sources[0], sources[0]], ["default", "default", "zlib", "lzw"], strict=True
+    ):
         out = tmp_path / f"{source.suffix[1:]}-{compression}"
         saved = denoised_to(
             denoiser, open_image(source), out, 2, channels="0", format="tiff", compression=compression

@@ -102,7 +102,8 @@ def _write(part: Path, plan: Plan, like: ImageFile, pages: Iterator[Array] | Non
     found = _said(plan, like)
     squeezed: dict[str, Any] = {}
     if pages is not None:
-        predictor = plan.dtype.kind in "ui" and plan.dtype.itemsize < 8
+        # ImageJ reads it as it should in some types alone
+        predictor = plan.kind != "imagej" and plan.dtype.kind in "ui" and plan.dtype.itemsize < 8
         squeezed = {"compression": _CODECS[plan.form.compression], "predictor": predictor, "rowsperstrip": 64}
     # ImageJ reads no BigTIFF; beyond 4 GB it wants one page and the planes behind it, as it writes them itself
     large = plan.n_bytes > _CLASSIC_LIMIT
