@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,15 +153,17 @@ def connected(where: str, n_workers: int | None) -> Iterator[Any]:
 
 
 def _slurm() -> Any:
-    try:
-        from dask_jobqueue.slurm import SLURMCluster
+    import dask.config
+    from dask_jobqueue.slurm import SLURMCluster
 
-        return SLURMCluster()
-    except (ImportError, ValueError, TypeError) as error:
+    missing = [key for key in ("cores", "memory") if not dask.config.get(f"jobqueue.slurm.{key}", None)]
+    if missing or not shutil.which("sbatch"):
+        why = f"it says nothing of {' and '.join(missing)}" if missing else "there is no sbatch here"
         raise ConfigError(
-            f"The SLURM cluster cannot be asked for workers ({error}). Describe one in Dask's configuration, "
+            f"SLURM cannot be asked for workers: {why}. Describe a job in Dask's configuration, "
             "~/.config/dask/jobqueue.yaml: cores, memory, walltime and queue (docs/cluster.md has an example)."
-        ) from error
+        )
+    return SLURMCluster()
 
 
 def _has_many_blocks(denoiser: Denoiser, run: Run) -> bool:
