@@ -215,7 +215,7 @@ class Denoiser:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                self.most_px = int(np.prod(size)) // 2
+                self.most_px = int(np.prod(size)) - 1
                 give_back(self.device)
                 advance(-done)
         halves = self._halves(bounds, halo_px)

@@ -14,6 +14,13 @@ MAPS_AT_ONCE = 12
 SHARE = 0.5
 """Of the free memory: others need some too."""
 
+_WORDS = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "could not create a primitive",  # oneDNN, which runs the convolutions of CPUs
+    "could not create a memory",
+)
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -38,7 +45,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     said = str(error)
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError)
-        and any(words in said for words in ("out of memory", "not enough memory", "can't allocate memory"))
+        and any(words in said for words in _WORDS)
     )
 
 
