@@ -208,7 +208,9 @@ def _same(metadata: Metadata) -> Metadata:
 def _open_npy(path: Path, axes: str | None) -> ImageFile:
     try:
         array = np.lib.format.open_memmap(path, mode="r")
-    except ValueError as exc:
+    except OSError:
+        raise
+    except Exception as exc:  # its header is Python, and fails in as many ways
         raise ImageError(
             f"{path.name} cannot be read as a NumPy array ({exc}). Save it again with numpy.save, as numbers."
         ) from exc

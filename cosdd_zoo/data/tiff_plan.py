@@ -74,6 +74,8 @@ def _as_the_input(like: ImageFile, layout: Layout, dtype: np.dtype[Any], form: F
     # ImageJ has colour in 8 bits only; tifffile lays out neither kind when it is one pixel wide
     if colour_lost or layout.length("X") == 1 or (kind == "imagej" and "S" in axes and dtype != np.uint8):
         kind = "plain"
+    if kind == "imagej" and axes != "".join(a for a in "TZCYXS" if a in axes):  # its own header said otherwise
+        kind = "plain"
     if colour_lost:
         axes = axes.replace("S", "C")
     return Plan(kind, axes, unturned(layout), dtype, form)
@@ -133,12 +135,16 @@ def _said(plan: Plan, like: ImageFile) -> TiffMetadata:
             channels = tuple(range(like.n_channels))
         if plan.kind == like.kind:
             said = carried_on(like.path, plan.kind, plan.axes, channels, like.n_channels, plan.dtype == like.dtype)
+            if plan.kind == "imagej":
+                said = said._replace(description=_in_ascii(said.description))
             return said if plan.form.same_values else said._replace(description=_but_ranges(said.description))
         if plan.kind == "plain":
             return carried_on(like.path, "plain", plan.axes, channels, like.n_channels, False)
     found = shared_words(like, plan.form, plan.layout.n_channels)
     words = {"ome": as_ome, "imagej": as_imagej}.get(plan.kind)
     description = words(found) if words else {}
+    if plan.kind == "imagej":
+        description = _in_ascii(description)
     return TiffMetadata(description, resolution_of(found, plan.kind), "minisblack")
 
 
@@ -152,6 +158,15 @@ def shared_words(like: ImageFile, form: Form, n_channels: int) -> Metadata:
     if not form.same_values:
         found = found._replace(channels=tuple(c._replace(window=None) for c in found.channels))
     return found
+
+
+def _in_ascii(description: dict[str, Any]) -> dict[str, Any]:
+    """ImageJ's description, with other letters as ImageJ writes them; what has a place of its own keeps them."""
+
+    def escaped(value: Any) -> Any:
+        return value.encode("ascii", "backslashreplace").decode() if isinstance(value, str) else value
+
+    return {escaped(k): v if k in ("Info", "Labels", "Properties") else escaped(v) for k, v in description.items()}
 
 
 def _but_ranges(description: dict[str, Any]) -> dict[str, Any]:

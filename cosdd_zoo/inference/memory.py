@@ -44,8 +44,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory did not suffice: each device, and scripted code, says it in its own way."""
     said = str(error)
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError)
-        and any(words in said for words in _WORDS)
+        isinstance(error, RuntimeError) and any(words in said for words in _WORDS)
     )
 
 
