@@ -228,6 +228,7 @@ def _open_png(path: Path, axes: str | None) -> ImageFile:
     coloured = colour in (2, 3, 6)  # RGB, palette, RGBA
     shape = (height, width, 3) if coloured else (height, width)
     dtype = np.dtype(np.uint16 if depth == 16 else np.uint8)
+    _check_pixels(path.name, shape, dtype)
     layout = Layout(check_axes(path.name, shape, axes) if axes else "YXC"[: len(shape)], shape)
     pixels = Png(path, stamp(path), shape)
     source: AxesSource = "given" if axes else "metadata"

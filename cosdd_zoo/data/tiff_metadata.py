@@ -60,7 +60,8 @@ def resolution(page: Any) -> dict[str, Any]:
     if not all(tag is not None and len(tag.value) == 2 and all(tag.value) for tag in found):
         return {}
     unit = page.tags.get("ResolutionUnit")
-    return {"resolution": tuple(tag.value for tag in found), "resolutionunit": unit.value if unit else 1}
+    known = unit.value if unit and unit.value in (1, *_UNITS_OF_RESOLUTION) else 1
+    return {"resolution": tuple(tag.value for tag in found), "resolutionunit": known}
 
 
 def resolution_of(found: Metadata, kind: Kind) -> dict[str, Any]:
