@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from cosdd_zoo.checkpoint import Checkpoint
 from cosdd_zoo.cli import app
 from cosdd_zoo.data.finding import find_sources
 from cosdd_zoo.errors import ConfigError, ImageError
+from cosdd_zoo.inference import batch
 from cosdd_zoo.inference.batch import denoise_files, read_log
 from cosdd_zoo.inference.files import Settings
 from cosdd_zoo.version import __version__
@@ -80,7 +82,8 @@ def test_a_resumed_run_does_only_what_is_missing(folder: Path, tmp_path: Path) -
     assert done.stdout.count("(was done before)") == 2
     after = {path.name: path.stat().st_mtime_ns for path in out.glob("*.tif")}
     assert after == {**before, "3_denoised.tif": after["3_denoised.tif"]}
-    assert [f["status"] for f in log_of(out)["files"]] == ["done", "failed", "done", "done"]  # type: ignore[attr-defined]
+    files = {Path(f["input"]).name: f["status"] for f in log_of(out)["files"]}  # type: ignore[attr-defined]
+    assert files == {"0.tif": "done", "1.tif": "failed", "2.tif": "done", "3.tif": "done"}
     again = run(weights, folder, "-o", out, "--samples", 3, "--resume")
     assert "0_denoised.tif is there already" in again.stderr  # other settings: nothing is taken for done, nor replaced
 
@@ -93,6 +96,36 @@ def test_a_resumed_run_that_is_killed_as_well_forgets_nothing(folder: Path, tmp_
     files = find_sources([folder])
     next(denoise_files(denoiser, weights, files, out, Settings(2), resume=True))  # and then it ends
     assert {Path(f.input).name for f in read_log(out / "cosdd-denoise.json").files} >= {"0.tif", "2.tif"}
+
+
+@pytest.mark.parametrize("format", ["tiff", "ome-zarr"])
+def test_a_run_killed_before_its_log_told_of_a_result_does_not_do_it_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: Any
+) -> None:
+    """Between the renaming of a result and the line in the log there is a moment."""
+    out, weights = tmp_path / "out", saved_model(tmp_path / "m.safetensors")
+    out.mkdir()
+    denoiser, settings = load(weights, "cpu"), Settings(2, uncertainty=True, format=format)
+    sources = find_sources([folder / "0.tif", folder / "2.tif"])
+
+    def killed(*_: object) -> None:
+        if any(out.glob("0_denoised.*")):
+            raise KeyboardInterrupt
+        write(*_)  # type: ignore[arg-type]
+
+    write = batch._write
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(batch, "_write", killed)
+        list(denoise_files(denoiser, weights, sources, out, settings))
+    before = {p: p.stat().st_mtime_ns for p in out.glob("0_denoised*")}
+    assert len(before) == 2
+    computed: list[int] = []
+    estimate = denoiser.engine.bottom_up
+    denoiser.engine.bottom_up = lambda x: computed.append(1) or estimate(x)
+    found = list(denoise_files(denoiser, weights, sources, out, settings, resume=True))
+    assert [o.status for o in found] == ["done", "done"] and len(computed) == 1
+    assert {p: p.stat().st_mtime_ns for p in out.glob("0_denoised*")} == before
+    assert not [p.name for p in out.iterdir() if p.name.startswith(".")]
 
 
 def test_a_log_repeats_its_run(folder: Path, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def result_beside(
     """
     if (path.is_dir() and not (overwrite and is_store(path))) or (path.exists() and not overwrite):
         raise OutputError(f"{path} is there already. Choose another place, or move it away first.")
-    part = path.with_name(f".{path.name}.part")
+    part = part_of(path)
     result = Result(part, part)
     kept = False
     try:
@@ -64,6 +64,11 @@ def result_beside(
             _remove(result.finished)
         if not kept:
             _remove(part)
+
+
+def part_of(path: Path) -> Path:
+    """Where a result is written before it gets its name."""
+    return path.with_name(f".{path.name}.part")
 
 
 def _rename(finished: Path, path: Path) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from cosdd_zoo.data.axes import Array, Layout
-from cosdd_zoo.data.beside import result_beside
-from cosdd_zoo.data.canvas import Canvas, Form, Region
+from cosdd_zoo.data.beside import part_of, result_beside
+from cosdd_zoo.data.canvas import Canvas, Finished, Form, Region
 from cosdd_zoo.data.images import ImageFile
 from cosdd_zoo.data.journal import Journal
 from cosdd_zoo.data.ome_zarr import source_stamp
@@ -89,17 +89,22 @@ def tiff_canvas(
     work: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
-) -> Iterator[TiffCanvas]:
+) -> Iterator[Canvas]:
     """An image like `like` to write into; it appears under `path` when the body ends and all is there.
 
     work: what the pixels depend on beside the input; then what an interruption or a full disk leaves stays beside the
-    path, hidden, and `resume` goes on with it. After other errors, and without it, nothing stays.
+    path, hidden, and `resume` goes on with it. After other errors, and without it, nothing stays. The journal stays
+    until `forget`, so that a result whose finishing nobody was told of is known again.
 
     Raises OutputError if the file is there already, or cannot be written whole.
     """
     plan = plan_of(like, np.dtype(dtype), form)
+    key = key_of(work, like, plan)
+    if resume and (done := finished(path, key)):
+        yield Finished(plan.turned, plan.dtype, n_dims, done)
+        return
     with result_beside(path, overwrite, keep=can_be_gone_on_with if work is not None else None) as result:
-        journal = Journal(journal_beside(result.part, work), key_of(work, like, plan), resume and result.part.exists())
+        journal = Journal(journal_of(path, work), key, resume and result.part.exists())
         try:
             if not journal.resume:
                 lay_out(result.part, plan, like)
@@ -116,7 +121,21 @@ def tiff_canvas(
             if work is None or not can_be_gone_on_with(error):
                 journal.remove()
             raise
-    journal.remove()
+
+
+def finished(path: Path, key: str) -> Journal | None:
+    """The journal of a result that has its name already, if it is of this work."""
+    journal = Journal(journal_of(path, ""), key, path.exists())
+    if not journal.resume:
+        return None
+    journal.keep(lambda block: True)
+    return journal
+
+
+def forget(path: Path) -> None:
+    """Removes the journal of a finished result."""
+    if journal := journal_of(path, ""):
+        journal.unlink(missing_ok=True)
 
 
 def key_of(work: str | None, like: ImageFile, plan: NamedTuple) -> str:
@@ -125,8 +144,8 @@ def key_of(work: str | None, like: ImageFile, plan: NamedTuple) -> str:
     return f"{work} {source} {plan}"
 
 
-def journal_beside(part: Path, work: str | None) -> Path | None:
-    return None if work is None else part.with_name(f"{part.name}.journal")
+def journal_of(path: Path, work: str | None) -> Path | None:
+    return None if work is None else path.with_name(f"{part_of(path).name}.journal")
 
 
 def check_whole(canvas: Canvas, path: Path) -> None:

@@ -16,13 +16,13 @@ from numpy.typing import DTypeLike
 
 from cosdd_zoo.data.axes import Array, Layout, spatial_axes
 from cosdd_zoo.data.beside import result_beside
-from cosdd_zoo.data.canvas import Canvas, Form, Region, Turned, turned
+from cosdd_zoo.data.canvas import Canvas, Finished, Form, Region, Turned, turned
 from cosdd_zoo.data.images import ImageFile
 from cosdd_zoo.data.journal import Journal
 from cosdd_zoo.data.metadata import Channel, Metadata
 from cosdd_zoo.data.ome_zarr import read_store
 from cosdd_zoo.data.tiff_plan import shared_words
-from cosdd_zoo.data.writing import can_be_gone_on_with, check_whole, journal_beside, key_of
+from cosdd_zoo.data.writing import can_be_gone_on_with, check_whole, finished, journal_of, key_of
 from cosdd_zoo.errors import OutputError
 from cosdd_zoo.version import __version__
 
@@ -101,12 +101,16 @@ def zarr_canvas(
     work: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
-) -> Iterator[ZarrCanvas]:
+) -> Iterator[Canvas]:
     """As `writing.tiff_canvas`, for a store. inner: sides of the windows that it will be written by, in px along *."""
     plan = zarr_plan(like, n_dims, np.dtype(dtype), form, inner)
+    key = key_of(work, like, plan)
+    if resume and (done := finished(path, key)):
+        yield Finished(plan.turned, plan.dtype, n_dims, done)
+        return
     with result_beside(path, overwrite, keep=can_be_gone_on_with if work is not None else None) as result:
         part = result.part
-        journal = Journal(journal_beside(part, work), key_of(work, like, plan), resume and (part / "0").exists())
+        journal = Journal(journal_of(path, work), key, resume and (part / "0").exists())
         try:
             if not journal.resume:
                 _lay_out(part, plan)
@@ -121,7 +125,6 @@ def zarr_canvas(
             if work is None or not can_be_gone_on_with(error):
                 journal.remove()
             raise
-    journal.remove()
 
 
 def _lay_out(part: Path, plan: ZarrPlan) -> None:

@@ -17,6 +17,7 @@ from cosdd_zoo.data.finding import Source
 from cosdd_zoo.data.images import open_image
 from cosdd_zoo.data.ome_zarr import source_stamp
 from cosdd_zoo.data.results import finish_stores, result_path
+from cosdd_zoo.data.writing import forget
 from cosdd_zoo.errors import ConfigError, CosddError
 from cosdd_zoo.inference.denoise import Denoiser, halos
 from cosdd_zoo.inference.estimate import Advance
@@ -102,6 +103,9 @@ def denoise_files(
             before.pop(outcome.input, None)
             log = log._replace(files=(*log.files, outcome))
             _write(folder, log, before)
+            for name in (outcome.output, outcome.std) if outcome.status == "done" else ():
+                if name:
+                    forget(folder / name)
             yield outcome
     except CosddError:
         if not log.files and not before:  # it tells of nothing
@@ -171,7 +175,8 @@ class Run(NamedTuple):
         image = open_image(self.source.path, settings.axes)
         facts = {"model_sha256": denoiser.digest, "settings": settings._asdict()}
         how: dict[str, Any] = {"resume": self.resume, "overwrite": self.overwrite, "facts": facts, "do": do}
-        return denoise_file(denoiser, image, path, settings, std_path=std_path, advance=advance, **how)
+        how |= {"std_path": std_path, "advance": advance, "told": False}
+        return denoise_file(denoiser, image, path, settings, **how)
 
     @property
     def name(self) -> str:

@@ -47,7 +47,7 @@ class Blocks(NamedTuple):
     device: str
     image: ImageFile
     settings: Settings
-    parts: tuple[tuple[Path, ZarrPlan], ...]  # of the mean, and of the deviation if that is asked for
+    parts: tuple[tuple[int, Path, ZarrPlan], ...]  # 0 for the mean, 1 for the deviation, and where it is written
 
 
 class Cluster(NamedTuple):
@@ -76,13 +76,13 @@ class Cluster(NamedTuple):
         share = 1.0 / len(work.tasks)
         for _ in range(len(work.tasks) - sum(1 for _ in missing(work, mean, std))):
             advance(share)
-        canvases = [canvas for canvas in (mean, std) if isinstance(canvas, ZarrCanvas)]
-        parts = tuple((canvas.part, canvas.plan) for canvas in canvases)
+        canvases = {i: canvas for i, canvas in enumerate((mean, std)) if isinstance(canvas, ZarrCanvas)}
+        parts = tuple((i, canvas.part, canvas.plan) for i, canvas in canvases.items())
         about = Blocks(self.load, str(self.model), self.device, work.image, work.settings, parts)
         known = self.client.scatter(about, broadcast=False, hash=False)
         calls = ((_block, (known, task.number)) for task in missing(work, mean, std))
         for number, blocks in self._done(calls):
-            for canvas, block in zip(canvases, blocks, strict=True):
+            for canvas, block in zip(canvases.values(), blocks, strict=True):
                 canvas.journal.add(number, block)
             advance(share)
 
@@ -198,7 +198,7 @@ def _block(about: Blocks, number: int) -> tuple[int, list[Block]]:
     piece = compute(denoiser, work, task, x)
     start = [b[0] for b in task.bounds]
     blocks = []
-    for (part, plan), pixels in zip(about.parts, (piece.mean, piece.std), strict=False):
+    for i, part, plan in about.parts:
         canvas = ZarrCanvas(part, plan, work.n_dims, Journal(None, "", False))
-        blocks.append(canvas.put(task.item, start, pixels, task.group.target, piece.n_samples))
+        blocks.append(canvas.put(task.item, start, (piece.mean, piece.std)[i], task.group.target, piece.n_samples))
     return number, blocks

@@ -21,6 +21,7 @@ from cosdd_zoo.data.axes import Array, spatial_axes
 from cosdd_zoo.data.canvas import Canvas, Compression, Form, Format
 from cosdd_zoo.data.images import ImageFile
 from cosdd_zoo.data.results import canvas
+from cosdd_zoo.data.writing import forget
 from cosdd_zoo.inference.channels import Group, groups_of, kept_channels
 from cosdd_zoo.inference.denoise import Bounds, Denoiser, Piece, check_uncertainty, read_window
 from cosdd_zoo.inference.estimate import Advance, Estimator
@@ -125,12 +126,14 @@ def denoise_file(
     facts: dict[str, Any] | None = None,
     advance: Advance = lambda share: None,
     do: Do | None = None,
+    told: bool = True,
 ) -> Saved:
     """Denoise an image into `path`, window by window; the standard deviation into `std_path`, if that is asked for.
 
     The result has the input's axes, pixel size and metadata, and its dtype (rounded, saturated) unless float32. resume:
     go on with what an interrupted call of the same settings left; the file is that of an unbroken one. facts: kept with
-    an OME-Zarr. do: who does the tasks; here and now by default.
+    an OME-Zarr. do: who does the tasks; here and now by default. told: False leaves the journals to `forget`, until the
+    caller has written down that the result is there.
 
     Raises as `work_of`, and OutputError when the result cannot be written.
     """
@@ -139,16 +142,17 @@ def denoise_file(
     with ExitStack() as stack:
         dtype = np.dtype(np.float32) if settings.float32 else image.dtype
         mean = stack.enter_context(canvas(path, image, work.n_dims, dtype, work.form, work.inner, **how))
-        # killed between the renaming of the two: the deviation is whole, and has its name already
-        std_is_done = resume and std_path is not None and std_path.exists() and not mean.n_missing
         std = None
-        if std_path is not None and not std_is_done:
+        if std_path is not None:
             form = work.form._replace(same_values=False)
             std = stack.enter_context(canvas(std_path, image, work.n_dims, "float32", form, work.inner, **how))
         (do or _here)(denoiser, work, mean, std, advance)
         journal = mean.journal
         spent = journal.n_samples / max(journal.n_sampled, 1)
         mean.note({**(facts or {}), **({"samples": spent} if spent else {})})
+    for one in (path, std_path) if told else ():
+        if one is not None:
+            forget(one)
     return Saved(path, std_path, journal.n_saturated, journal.n_pixels, spent, denoiser.most_px is not None)
 
 
