@@ -198,9 +198,7 @@ def blocks() -> None:
     print("| of one block of 1024 x 1024 px | ms |\n|---|---|")
     for name, seconds in costs.items():
         print(f"| {name} | {1e3 * seconds:.2f} |")
-    print(
-        "\n| workers | a worker's block, s | blocks a second | a worker's share of that alone | GB a second on the disk | what limits |"
-    )
+    print("\n| workers | a worker's block, s | blocks a second | share of n alone | disk, GB a second | limit |")
     print("|---|---|---|---|---|---|")
     for label, compute_one in (("CPU core", costs["compute"]), ("GPU, if 100 x a core", costs["compute"] / 100)):
         for n in (1, 10, 100, 1000):
@@ -211,9 +209,8 @@ def blocks() -> None:
             limit = min(rates, key=lambda k: rates[k])
             rate = simulated(n, compute_one + costs["read"], costs["schedule"] + costs["journal"], 1 / disk)
             share = rate / (n * each)
-            print(
-                f"| {n} x {label} | {1 / each:.3f} | {rate:.1f} | {100 * share:.0f} % | {rate * n_bytes / 1e9:.2f} | {limit} |"
-            )
+            speed = f"{1 / each:.3f} | {rate:.1f} | {100 * share:.0f} % | {rate * n_bytes / 1e9:.2f}"
+            print(f"| {n} x {label} | {speed} | {limit} |")
 
 
 def _nothing(number: int) -> int:

@@ -93,7 +93,7 @@ def denoise(
         _check_model(log, denoiser.digest)
     sources = find_sources(images, recursive, but=output)
     make_folder(output)
-    how = f"{_how(settings)} on {denoiser.device.type}"
+    how = f"{_how(settings, denoiser.is_foreign)} on {denoiser.device.type}"
     with ExitStack() as stack:
         doing: Doing = one_after_another
         if cluster:
@@ -130,7 +130,9 @@ def _said(outcome: Outcome, folder: Path, how: str) -> bool:
     return outcome.status != "failed"
 
 
-def _how(settings: Settings) -> str:
+def _how(settings: Settings, is_foreign: bool) -> str:
+    if is_foreign:
+        return "by bioimageio.core, float32,"
     if settings.direct:
         return "direct denoiser"
     if settings.tolerance:

@@ -142,16 +142,26 @@ def read_package(path: str | Path) -> PackageContents:
 
 
 def load_package(path: str | Path, device: str = "auto") -> Denoiser:
-    """The denoiser in a package of ours. Raises PackageError for those that others made, or with --processing rdf."""
+    """The denoiser in a package; bioimageio.core runs one that is not ours, or was made with --processing rdf.
+
+    Raises PackageError for one that cannot be read, or is not safe to run.
+    """
+    if not _says_how_it_was_trained(path):
+        from cosdd_zoo.export.foreign import Foreign
+
+        return Foreign(Path(path), device)
     contents = read_package(path)
-    if not contents.config_text or contents.processing:
-        lacks = "was made with --processing rdf" if contents.config_text else f"holds no {CONFIG}"
-        raise PackageError(
-            f"{contents.path.name} {lacks}, so it cannot be run here: give the run folder, or a package that "
-            f"`cosdd-zoo export` made without that option."
-        )
     config = validated(parse_description(contents.config_text.encode(), f"{CONFIG} in {contents.path.name}"))
     return Denoiser(contents.module, config, device)
+
+
+def _says_how_it_was_trained(path: str | Path) -> bool:
+    """Whether it is one of ours, whose graph can do more than run once: it holds our settings."""
+    with open_archive(path) as archive:
+        try:
+            return CONFIG in archive.names and not processing_of(archive.description())
+        except (KeyError, TypeError, IndexError, AttributeError):  # a file of that name, and a description of others
+            return False
 
 
 def default_channel_names(n_channels: int) -> list[str]:

@@ -19,7 +19,7 @@ from cosdd_zoo.data.ome_zarr import source_stamp
 from cosdd_zoo.data.results import finish_stores, result_path
 from cosdd_zoo.data.writing import forget
 from cosdd_zoo.errors import ConfigError, CosddError
-from cosdd_zoo.inference.denoise import Denoiser, halos
+from cosdd_zoo.inference.denoise import Denoiser
 from cosdd_zoo.inference.estimate import Advance
 from cosdd_zoo.inference.files import Do, Saved, Settings, denoise_file
 from cosdd_zoo.version import __version__
@@ -194,9 +194,7 @@ def _settled(settings: Settings, denoiser: Denoiser, earlier: Log | None) -> Set
         return settings
     if earlier and earlier.settings._replace(tile_px=None) == settings:
         return earlier.settings
-    return settings._replace(
-        tile_px=denoiser.tile_px(denoiser.network.n_dims, halos(denoiser.network, settings.halo_px))
-    )
+    return settings._replace(tile_px=denoiser.tile_px(settings.halo_px))
 
 
 def _write(folder: Path, log: Log, before: dict[str, Outcome]) -> None:

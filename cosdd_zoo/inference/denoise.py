@@ -63,12 +63,15 @@ class Piece(NamedTuple):
 class Denoiser:
     """A model that is ready to run. engine: a Cosdd, or the scripted module of a package (the same methods)."""
 
+    is_foreign = False
+
     def __init__(
         self, engine: Any, config: RunConfig, device: str = "auto", facts: dict[str, Any] | None = None
     ) -> None:
         self.config, self.facts = config, facts or {}
         self.device = torch.device(found_device(device))
         self.engine = engine.to(self.device)
+        self.n_out_channels = config.network.n_channels
         self.most_px: int | None = None
         """Windows of more pixels are divided; known since memory did not suffice for one."""
 
@@ -262,17 +265,18 @@ class Denoiser:
         """
         stride = image_order(self.network, self.network.total_stride())
         halo = halos(self.network, halo_px)
-        side = tile_px or self.tile_px(len(size), halo)
+        side = tile_px or self.tile_px(halo_px)
         inner = [round_up(side, s) for s in stride]
         for axis, chunk in enumerate(chunks):
             if chunk % stride[axis] == 0 and chunk < inner[axis]:
                 inner[axis] = inner[axis] // chunk * chunk
         return inner, halo
 
-    def tile_px(self, n_dims: int, halo: Sequence[int]) -> int:
+    def tile_px(self, halo_px: int | None = None) -> int:
         """The side of windows that memory suffices for now."""
+        halo = halos(self.network, halo_px)
         pixels = map_bytes(self.device) / (4 * self.network.n_features)
-        side = int(pixels ** (1 / n_dims))
+        side = int(pixels ** (1 / self.network.n_dims))
         # at least as much image as halo, or most of the work would be thrown away
         return max(side - 2 * max(halo), 2 * max(halo), 64)
 

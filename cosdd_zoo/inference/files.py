@@ -104,12 +104,15 @@ def work_of(denoiser: Denoiser, image: ImageFile, settings: Settings) -> Work:
     estimator = denoiser.estimator(settings.samples, settings.direct, settings.seed, settings.tolerance)
     groups = groups_of(image, denoiser.network.n_channels, settings.channels, settings.others == "drop")
     n_dims, kept = denoiser.network.n_dims, kept_channels(groups)
+    form = Form(settings.format, settings.compression, kept, len(kept))
+    if denoiser.n_out_channels != denoiser.network.n_channels:  # of another kind than those of the image
+        groups = [Group(group.source, tuple(range(denoiser.n_out_channels))) for group in groups[:1]]
+        form = form._replace(channels=None, n_channels=denoiser.n_out_channels)
     size = image.item_shape(n_dims)[1:]
     along = dict(zip(image.axes, image.chunks, strict=False))
     chunks = [along.get(a, 0) for a in spatial_axes(n_dims)] if image.chunks else []
     inner, _ = denoiser.windows(list(size), settings.tile_px, settings.halo_px, chunks)
     cuts = denoiser.cuts(size, settings.tile_px, settings.halo_px, chunks)
-    form = Form(settings.format, settings.compression, kept, len(kept))
     how = f"{denoiser.digest} {denoiser.device.type} {settings} {inner}"
     return Work(image, settings, estimator, Tasks(denoiser.n_items(image), groups, cuts), inner, form, how)
 
@@ -140,7 +143,7 @@ def denoise_file(
     work = work_of(denoiser, image, settings)
     how: dict[str, Any] = {"work": work.digest, "resume": resume, "overwrite": overwrite}
     with ExitStack() as stack:
-        dtype = np.dtype(np.float32) if settings.float32 else image.dtype
+        dtype = np.dtype(np.float32) if settings.float32 or denoiser.is_foreign else image.dtype
         mean = stack.enter_context(canvas(path, image, work.n_dims, dtype, work.form, work.inner, **how))
         std = None
         if std_path is not None:
