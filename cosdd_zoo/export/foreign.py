@@ -57,7 +57,7 @@ class Foreign(Denoiser):
             shapes = [dict(next(iter(sample.members.values())).tagged_shape) for sample in tests]
         except Exception as error:  # whatever core finds wrong
             raise PackageError(f"{path.name} cannot be read by bioimageio.core: {error}") from error
-        self.described = described
+        self.described: Any = described
         spatial = [a for a in shapes[0] if str(a) in "zyx"]
         channels = [int(shape.get("channel", 1)) for shape in shapes]
         if any(shapes[0][a] != shapes[1].get(a) for a in spatial):
