@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import statistics
 import tempfile
 import time
@@ -79,11 +80,26 @@ def many_compressed(folder: Path, n: int) -> None:
         tifffile.imwrite(folder / f"{k:04}.tif", frame(k), compression="zlib")
 
 
+def one_store(folder: Path, n: int) -> None:
+    """OME-Zarr of one large plane, as slide scanners make it."""
+    import zarr
+
+    side = math.isqrt(n) * SIDE_PX
+    group = zarr.create_group(str(folder / "stack.ome.zarr"))
+    level: Any = group.create_array("0", shape=(side, side), chunks=(512, 512), dtype=np.uint16)
+    for k, (y, x) in enumerate(np.ndindex(side // SIDE_PX, side // SIDE_PX)):
+        level[y * SIDE_PX : (y + 1) * SIDE_PX, x * SIDE_PX : (x + 1) * SIDE_PX] = frame(k)
+    axes = [{"name": a, "type": "space"} for a in "yx"]
+    datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1.0, 1.0]}]}]
+    group.attrs.update({"ome": {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}})
+
+
 KINDS: dict[str, Callable[[Path, int], None]] = {
     "one stack": one_stack,
     "one stack, zlib": one_compressed,
     "a file a frame": many_files,
     "a file a frame, zlib": many_compressed,
+    "one OME-Zarr plane, chunks of 512 px": one_store,
 }
 
 

@@ -8,8 +8,9 @@ from models import quick, scene
 from numpy.typing import NDArray
 
 from cosdd_zoo.config import RunConfig, preset
+from cosdd_zoo.data import crops as module
 from cosdd_zoo.data.arrays import from_array
-from cosdd_zoo.data.crops import Crops, Region, Split, cell_means, split
+from cosdd_zoo.data.crops import Crops, Region, Split, cell_means, crop_size, split
 from cosdd_zoo.data.images import ImageFile
 from cosdd_zoo.errors import ImageError
 
@@ -42,6 +43,24 @@ def test_from_ten_images_on_whole_ones_are_kept_for_validation(n_items: int, n_k
     items = [r.item for r in parts.validation]
     assert len(set(items)) == len(items) == n_kept
     assert sorted(items + [r.item for r in parts.training]) == list(range(n_items))
+
+
+@pytest.mark.parametrize("n_items", [2, 10])
+def test_large_items_are_divided_into_regions_that_fit_into_memory(
+    n_items: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same pixels train and validate, and each region still holds a crop."""
+    whole = split(stack(n_items, 400, 300), quick())
+    monkeypatch.setattr(module, "PART_PX", {2: 128})
+    parts = split(stack(n_items, 400, 300), quick())
+    assert max(max(r.size) for r in (*parts.training, *parts.validation)) <= 128
+    assert min(min(r.size) for r in parts.training) >= crop_size(quick())[0]
+    for few, many in zip(whole, parts, strict=True):
+        counts = [np.zeros((n_items, 400, 300), int) for _ in range(2)]
+        for count, regions in zip(counts, (few, many), strict=True):
+            for r in regions:
+                count[(r.item, *(slice(a, a + n) for a, n in zip(r.start, r.size, strict=True)))] += 1
+        np.testing.assert_array_equal(*counts)
 
 
 @pytest.mark.parametrize("n_items", [1, 2, 9])

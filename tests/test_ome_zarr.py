@@ -274,3 +274,21 @@ def _without_words(path: Path) -> None:
     group = json.loads((path / "zarr.json").read_text())
     (path / "zarr.json").write_text(json.dumps({**group, "attributes": {}}))
     shutil.move(path / "0", path / "image")
+
+
+@pytest.mark.slow
+def test_a_training_reads_crops_from_the_chunks_of_a_store(tmp_path: Path) -> None:
+    """The crops, and so the losses, are those of the same pixels in a TIFF."""
+    from models import QUICK
+
+    from cosdd_zoo import train
+
+    array = scene(300, 260)
+    path = store(tmp_path / "a.ome.zarr", array, "yx", chunks=(64, 64))
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack")
+    how: dict[str, Any] = {**QUICK, "max_steps": 3, "quiet": True}
+    losses = []
+    for source in (path, tmp_path / "a.tif"):
+        run = train([source], tmp_path / f"run-{source.suffix}", axes=None if source == path else "YX", **how)
+        losses.append((run.folder / "metrics.csv").read_text().splitlines()[-1].split(",")[2:])
+    assert losses[0] == losses[1]

@@ -8,6 +8,7 @@ import torch
 from models import quick, scene
 from numpy.typing import NDArray
 
+from cosdd_zoo.data import statistics as module
 from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.crops import Region, split
 from cosdd_zoo.data.outliers import standing_out
@@ -32,6 +33,18 @@ def test_mean_and_std_are_those_of_numpy_in_float64_far_from_zero() -> None:
     exact = image.astype(np.float64)
     np.testing.assert_allclose(found.mean, exact.mean((0, 2, 3)), rtol=1e-12)
     np.testing.assert_allclose(found.std, exact.std((0, 2, 3)), rtol=1e-9)
+
+
+def test_of_more_pixels_than_can_be_read_regions_all_over_the_data_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of the frames here; those that were not read are drawn from as the average one is."""
+    image = scene(40, 64, 48)
+    every = whole(image, "TYX")
+    monkeypatch.setattr(module, "MOST_PX", image.size // 4)
+    some = whole(image, "TYX")
+    assert sum(b.size > 1 for b in some.brightness) == 10
+    assert all(b == 0 for b in some.brightness if b.size == 1)
+    np.testing.assert_allclose(some.scaling.mean, every.scaling.mean, rtol=0.02)
+    np.testing.assert_allclose(some.scaling.std, every.scaling.std, rtol=0.05)
 
 
 def test_images_of_different_sizes_count_by_their_pixels() -> None:

@@ -19,6 +19,8 @@ from cosdd_zoo.config import SPATIAL_AXES, RunConfig
 from cosdd_zoo.data.images import ImageFile
 from cosdd_zoo.errors import ImageError, TrainingError
 
+PART_PX = {1: 2**24, 2: 4096, 3: 256}
+"""Longer axes are divided: no region is larger than memory, nor any crop cut across two of them."""
 FEW_ITEMS = 10
 """With fewer items than this each one is divided, so that none is lost to validation whole."""
 
@@ -61,10 +63,25 @@ def split(images: Sequence[ImageFile], config: RunConfig) -> Split:
         _check_size(images[item.image].name, item.size, config)
     if len(items) < FEW_ITEMS:
         halves = [_divide(item, images[item.image].name, config) for item in items]
-        return Split([t for t, _ in halves], [v for _, v in halves])
+        return Split(_in_parts([t for t, _ in halves], config), _in_parts([v for _, v in halves], config))
     n = max(1, round(config.training.validation_share * len(items)))
     chosen = set(np.random.default_rng(config.training.seed).permutation(len(items))[:n].tolist())
-    return Split([r for k, r in enumerate(items) if k not in chosen], [r for k, r in enumerate(items) if k in chosen])
+    parts = ([r for k, r in enumerate(items) if (k in chosen) is kept] for kept in (False, True))
+    return Split(*(_in_parts(regions, config) for regions in parts))
+
+
+def _in_parts(regions: Sequence[Region], config: RunConfig) -> list[Region]:
+    """The same pixels in regions that are no longer than PART_PX, nor shorter than a crop."""
+    longest, out = PART_PX[config.network.n_dims], []
+    for region in regions:
+        counts = [max(1, min(-(-n // longest), n // c)) for n, c in zip(region.size, crop_size(config), strict=True)]
+        edges = [[n * i // k for i in range(k + 1)] for n, k in zip(region.size, counts, strict=True)]
+        for at in np.ndindex(*counts):
+            low = [e[i] for e, i in zip(edges, at, strict=True)]
+            size = tuple(e[i + 1] - a for e, i, a in zip(edges, at, low, strict=True))
+            start = tuple(s + a for s, a in zip(region.start, low, strict=True))
+            out.append(region._replace(start=start, size=size))
+    return out
 
 
 def _check_size(name: str, size: tuple[int, ...], config: RunConfig) -> None:

@@ -1,4 +1,5 @@
-r"""Per-channel statistics of the training images, in float64, over every training pixel, in one pass of little memory.
+r"""Per-channel statistics of the training images, in float64, in one pass of little memory: over every training pixel,
+or where these are more than 2^30 over regions that are spread over them.
 
     mean, std        of the grey values
     step             the quantisation step: the greatest common divisor of integer data's grey values; 0 if continuous
@@ -43,6 +44,8 @@ N_TOP = 4
 """So many of the largest grey values tell whether pixels are saturated."""
 N_PROBED = 64
 """Items that the noise is estimated from, spread over the data: more change nothing."""
+MOST_PX = 2**30
+"""Of more pixels, regions that are spread over the data are read, as many as make so many."""
 N_ASKED = 2**18
 """Pixels of an item that tell how far pixels usually stand out."""
 
@@ -77,8 +80,12 @@ def statistics(
     linear, root = _Moments(n_channels), _Moments(n_channels)
     divisor = [0] * n_channels
     tops = [_Top() for _ in range(n_channels)]
-    cells = []
-    for region in regions:
+    cells: list[Floats | None] = []
+    is_read = _read_of(regions)
+    for region, wanted in zip(regions, is_read, strict=True):
+        if not wanted:
+            cells.append(None)
+            continue
         x = _read(images, region, config.network.n_dims)
         for c in range(n_channels):
             tops[c].add(x[c])
@@ -96,12 +103,23 @@ def statistics(
         root.mean.tolist(),
         root.std.tolist(),
     )
-    offset, scale = (_columns(v.tolist(), cells[0]) for v in (linear.mean, linear.std))
+    known = [c for c in cells if c is not None]
+    offset, scale = (_columns(v.tolist(), known[0]) for v in (linear.mean, linear.std))
     steps = [float(max(d, 0)) for d in divisor]
     ceiling = [top.ceiling() if step > 0 else np.inf for top, step in zip(tops, steps, strict=True)]
-    brightness = [((b - offset) / scale).mean(0) for b in cells]
+    # what was not read counts as bright as all that was
+    brightness = [
+        np.zeros((1,) * config.network.n_dims) if b is None else ((b - offset) / scale).mean(0) for b in cells
+    ]
     outlier = _outliers(images, regions, config, lambda x: _seen(x, scaling, config))
     return Statistics(scaling, steps, brightness, ceiling, outlier)
+
+
+def _read_of(regions: Sequence[Region]) -> list[bool]:
+    """Which regions are read, so that these are no more than MOST_PX."""
+    total = sum(math.prod(r.size) for r in regions)
+    share = min(1.0, MOST_PX / total)
+    return [int((k + 1) * share) > int(k * share) for k in range(len(regions))]
 
 
 def noise_lines(
