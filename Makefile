@@ -22,7 +22,7 @@ test: $(VENV)/test-ready $(HYPHA)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 # REAL=folder of the real sets, AUTHORS_CODE=clone of krulllab/COSDD; without them these rows say that they are missing
 MINUTES ?= 10

@@ -3,6 +3,7 @@
 import math
 import shutil
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,48 @@ def test_a_compressed_store_holds_the_same(denoiser: Denoiser, tmp_path: Path, c
     saved = denoised_to(denoiser, image, tmp_path / "out", 2, compression=compression)
     expected = np.rint(denoiser.denoise(scene(40, 50), 2, axes="YX").mean).clip(0)
     np.testing.assert_array_equal(pixels(saved.path), expected)
+
+
+def test_bioio_opens_a_result_and_sees_the_same(denoiser: Denoiser, tmp_path: Path) -> None:
+    bioio = pytest.importorskip("bioio")
+    pytest.importorskip("bioio_ome_tiff")
+    saved = denoised_to(
+        denoiser, open_image(hyperstack(tmp_path)), tmp_path / "out", 2, channels="0", format="ome-tiff"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own
+        seen = bioio.BioImage(saved.path)
+        np.testing.assert_array_equal(
+            seen.get_image_data("TZCYX"), whole(open_image(saved.path)).transpose(0, 2, 1, 3, 4)
+        )
+        sizes = seen.physical_pixel_sizes
+        assert pytest.approx((0.5, 0.1, 0.2)) == (sizes.Z, sizes.Y, sizes.X)
+    saved = denoised_to(
+        denoiser, open_image(ome_zarr(tmp_path)), tmp_path / "out2", 2, channels="GFP", format="ome-tiff"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert bioio.BioImage(saved.path).channel_names == ["GFP", "RFP"]
+
+
+def test_a_czi_is_read_by_bioio_and_becomes_an_ome_tiff(denoiser: Denoiser, tmp_path: Path) -> None:
+    """Where the extra `formats` is installed."""
+    pytest.importorskip("bioio_czi")
+    czi = pytest.importorskip("pylibCZIrw.czi")
+    planes = scene(6, 60, 70)
+    with czi.create_czi(str(tmp_path / "a.czi")) as file:
+        for z in range(3):
+            for c in range(2):
+                file.write(data=planes[2 * z + c][..., None], plane={"Z": z, "C": c, "T": 0})
+        file.write_metadata("a", channel_names={0: "GFP", 1: "RFP"}, scale_x=1e-7, scale_y=1e-7, scale_z=5e-7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        saved = denoised_to(denoiser, open_image(tmp_path / "a.czi"), tmp_path / "out", 2, channels="GFP")
+    found = open_image(saved.path)
+    assert (saved.path.name, found.axes, found.shape) == ("a_denoised.ome.tif", "CZYX", (2, 3, 60, 70))
+    np.testing.assert_array_equal(whole(found)[1], planes[1::2])
+    np.testing.assert_allclose([found.described().sizes[a] for a in "ZYX"], [0.5, 0.1, 0.1])
+    assert [c.name for c in found.described().channels] == ["GFP", "RFP"]
 
 
 MACRO = """

@@ -110,6 +110,7 @@ def by_bioio(path: Path) -> xarray.DataArray:
     }
     short = [d for d in found.dims if d not in ("Y", "X") and found.sizes[d] == 1]
     cut: xarray.DataArray = found.isel(dict.fromkeys(short, 0), drop=True)
+    cut.name = path.name.split(".")[0]
     return cut
 
 
