@@ -230,6 +230,8 @@ class DataConfig(Settings):
     """Files, folders or globs; empty for arrays in memory."""
     axes: str | None = None
     """Axes of the images' files, letters of STCZYX in the files' order; by default from their metadata."""
+    channels: str | None = None
+    """Channels to train on, by name or number from 0, separated by commas; by default all."""
 
 
 class RunConfig(Settings):

@@ -9,7 +9,9 @@ import tifffile
 from models import denoised_to, few_features, model, quick, scene
 from stores import pixels, store
 
+from cosdd_zoo import load, train
 from cosdd_zoo.data.arrays import from_array
+from cosdd_zoo.data.channels import of_channels
 from cosdd_zoo.data.images import open_image
 from cosdd_zoo.errors import ImageError
 from cosdd_zoo.inference.channels import Group, groups_of, kept_channels
@@ -110,3 +112,28 @@ def test_channels_of_an_array_are_chosen_by_number(tmp_path: Path) -> None:
     found: Any = denoiser().denoise(IMAGE, 2, axes="CYX", channels="1", others="drop").mean
     np.testing.assert_array_equal(found, denoiser().denoise(IMAGE[1:2], 2, axes="CYX").mean)
     assert groups_of(from_array(IMAGE, "CYX"), 1, "1", True) == [Group((1,), (0,))]
+
+
+def test_a_view_of_some_channels_is_an_image_of_these(named: Path) -> None:
+    image = of_channels(open_image(named), "Cy5,0")
+    assert (image.n_channels, image.shape) == (2, (2, 40, 50))
+    np.testing.assert_array_equal(image.read_item(0, 2), IMAGE[[2, 0]])
+    np.testing.assert_array_equal(image.read_crop(0, 2, (3, 4), (9, 8), slice(1, 2)), IMAGE[:1, 3:12, 4:12])
+    assert [c.name for c in image.described().channels] == ["Cy5", "DAPI"]
+    assert of_channels(open_image(named), None).n_channels == 3
+
+
+@pytest.mark.slow
+def test_a_model_trained_on_one_channel_finds_it_in_other_images_by_its_name(named: Path, tmp_path: Path) -> None:
+    from models import QUICK
+
+    run = train([named], tmp_path / "run", quiet=True, **{**QUICK, "channels": "GFP", "max_steps": 2, "crop_px": 16})
+    trained = load(run.folder, "cpu")
+    assert trained.channel_names == ["GFP"]
+    turned = store(tmp_path / "b.zarr", IMAGE[[1, 0]], "cyx", channels=("GFP", "DAPI"))
+    saved = denoised_to(trained, open_image(turned), tmp_path / "out", 2)
+    np.testing.assert_array_equal(pixels(saved.path)[1], IMAGE[0])
+    np.testing.assert_array_equal(pixels(saved.path)[0], np.rint(trained.denoise(IMAGE[1], 2, axes="YX").mean).clip(0))
+    other = store(tmp_path / "c.zarr", IMAGE[:2], "cyx", channels=("YFP", "DAPI"))
+    with pytest.raises(ImageError, match=r"has 2 channels \(YFP, DAPI\)"):
+        denoised_to(trained, open_image(other), tmp_path / "out", 2)

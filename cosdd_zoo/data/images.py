@@ -174,8 +174,10 @@ def _open_store(path: Path, axes: str | None) -> ImageFile:
     layout = Layout(named, header.shape)
     source: AxesSource = "given" if axes else "metadata" if header.version else "guess"
     described = functools.partial(_same, header.metadata)
+    whole = [p for p in (path, *path.parents) if p.name.lower().endswith(".zarr")]
+    name = str(path.relative_to(whole[-1].parent)) if whole else path.name
     return ImageFile(
-        path.name, path, layout, header.pixels.dtype, header.pixels, source, "ome-zarr", _written_axes(layout),
+        name, path, layout, header.pixels.dtype, header.pixels, source, "ome-zarr", _written_axes(layout),
         described, header.chunks, header.version or "0.5",
     )  # fmt: skip
 

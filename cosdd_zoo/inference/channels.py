@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cosdd_zoo.data.channels import chosen_channels, count, named_channels
 from cosdd_zoo.data.images import ImageFile
 from cosdd_zoo.errors import ImageError
 
@@ -17,29 +18,33 @@ class Group(NamedTuple):
     copied: bool = False
 
 
-def groups_of(image: ImageFile, n_channels: int, chosen: str | None, drop: bool) -> list[Group]:
+def groups_of(
+    image: ImageFile, n_channels: int, chosen: str | None, drop: bool, trained_on: Sequence[str] = ()
+) -> list[Group]:
     """How the channels of an image meet a model of n_channels.
 
-    chosen: names or numbers from 0, separated by commas; None: all, which must be as many as the model has. A model of
-    one channel denoises each of several on its own. drop: leave the other channels out of the result.
+    chosen: names or numbers from 0, separated by commas; None: all, which must be as many as the model has, or else
+    those named as the ones that it was trained on. A model of one channel denoises each of several on its own. drop:
+    leave the other channels out of the result.
 
     Raises ImageError for a channel that is not there, or a number of them that does not fit.
     """
+    names = [channel.name for channel in image.described().channels] if image.n_channels != n_channels else []
+    if chosen is None and trained_on and all(names.count(name) == 1 for name in trained_on):
+        chosen = ",".join(str(names.index(name)) for name in trained_on)
     if chosen is None:
         if image.n_channels != n_channels:
             raise ImageError(
-                f"{image.name} has {_count(image.n_channels)}{_names(image)} (axes {image.axes}, shape {image.shape}), "
-                f"but the model was trained on {n_channels}. Choose them with --channels, by name or number from 0, or "
-                "name the axes with --axes."
+                f"{image.name} has {count(image.n_channels)}{named_channels(image)} (axes {image.axes}, shape "
+                f"{image.shape}), but the model was trained on {n_channels}. Choose them with --channels, by name or "
+                "number from 0, or name the axes with --axes."
             )
         everything = tuple(range(n_channels))
         return [Group(everything, everything)]
-    wanted = [_index(image, part.strip()) for part in chosen.split(",")]
-    if len(set(wanted)) < len(wanted):
-        raise ImageError(f"--channels {chosen!r} names a channel twice. Name each one once.")
+    wanted = chosen_channels(image, chosen)
     if n_channels not in (1, len(wanted)):
         raise ImageError(
-            f"--channels {chosen!r} names {_count(len(wanted))}, but the model was trained on {n_channels}: name as "
+            f"--channels {chosen!r} names {count(len(wanted))}, but the model was trained on {n_channels}: name as "
             "many, in the order of the training."
         )
     parts = [wanted[i : i + n_channels] for i in range(0, len(wanted), n_channels)]
@@ -55,27 +60,3 @@ def kept_channels(groups: Sequence[Group]) -> tuple[int, ...]:
     """The image's channels that the result holds, in the result's order."""
     pairs = sorted((t, s) for g in groups for s, t in zip(g.source, g.target, strict=True))
     return tuple(s for _, s in pairs)
-
-
-def _index(image: ImageFile, said: str) -> int:
-    names = [channel.name for channel in image.described().channels]
-    if said in names:
-        return names.index(said)
-    if said.isdigit() and int(said) < image.n_channels:
-        return int(said)
-    lowered = [name.lower() for name in names]
-    if lowered.count(said.lower()) == 1:
-        return lowered.index(said.lower())
-    raise ImageError(
-        f"{image.name} has no channel {said!r}: it has {_count(image.n_channels)}{_names(image)}, numbered from 0. "
-        "Choose others with --channels."
-    )
-
-
-def _names(image: ImageFile) -> str:
-    names = [channel.name for channel in image.described().channels if channel.name]
-    return f" ({', '.join(names)})" if names else ""
-
-
-def _count(n: int) -> str:
-    return f"{n} channel" if n == 1 else f"{n} channels"

@@ -22,7 +22,7 @@ from cosdd_zoo.config import SPATIAL_AXES, NetworkConfig, RunConfig
 from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.axes import Array
 from cosdd_zoo.data.images import ImageFile, check_finite
-from cosdd_zoo.devices import found_device
+from cosdd_zoo.devices import found_device, keep_freed_memory
 from cosdd_zoo.errors import ConfigError, ImageError
 from cosdd_zoo.inference.channels import Group, groups_of
 from cosdd_zoo.inference.estimate import Advance, Estimate, Estimator
@@ -71,6 +71,8 @@ class Denoiser:
         self.config, self.facts = config, facts or {}
         self.device = torch.device(found_device(device))
         self.engine = engine.to(self.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.n_out_channels = config.network.n_channels
         self.most_px: int | None = None
         """Windows of more pixels are divided; known since memory did not suffice for one."""
@@ -86,6 +88,11 @@ class Denoiser:
     @property
     def network(self) -> NetworkConfig:
         return self.config.network
+
+    @property
+    def channel_names(self) -> list[str]:
+        """Of the channels that it was trained on, where they have names."""
+        return list(self.facts.get("channels", []))
 
     @property
     def default_samples(self) -> int:
@@ -122,7 +129,7 @@ class Denoiser:
         """
         check_uncertainty(uncertainty, direct, n_samples)
         opened = from_array(image, axes)
-        groups = groups_of(opened, self.network.n_channels, channels, others == "drop")
+        groups = groups_of(opened, self.network.n_channels, channels, others == "drop", self.channel_names)
         estimator = self.estimator(self.default_samples if n_samples is None else n_samples, direct, seed, tolerance)
         n_dims, n_items = self.network.n_dims, self.n_items(opened)
         parts = [

@@ -102,7 +102,8 @@ def work_of(denoiser: Denoiser, image: ImageFile, settings: Settings) -> Work:
     """Raises ImageError for an image that does not fit the model, ConfigError for what the model cannot do."""
     check_uncertainty(settings.uncertainty, settings.direct, None if settings.tolerance else settings.samples)
     estimator = denoiser.estimator(settings.samples, settings.direct, settings.seed, settings.tolerance)
-    groups = groups_of(image, denoiser.network.n_channels, settings.channels, settings.others == "drop")
+    names = denoiser.channel_names
+    groups = groups_of(image, denoiser.network.n_channels, settings.channels, settings.others == "drop", names)
     n_dims, kept = denoiser.network.n_dims, kept_channels(groups)
     form = Form(settings.format, settings.compression, kept, len(kept))
     if denoiser.n_out_channels != denoiser.network.n_channels:  # of another kind than those of the image

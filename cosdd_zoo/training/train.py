@@ -27,6 +27,7 @@ from cosdd_zoo.checkpoint import Checkpoint, load_checkpoint
 from cosdd_zoo.config import SPATIAL_AXES, RunConfig, resolve
 from cosdd_zoo.data.ahead import Ahead
 from cosdd_zoo.data.arrays import from_array
+from cosdd_zoo.data.channels import of_channels
 from cosdd_zoo.data.crops import Crops, Split, split
 from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import ImageFile, open_image
@@ -153,16 +154,18 @@ def resume(output: str | Path, images: Any = None, *, quiet: bool = False, **set
 
 def prepare(images: Any, config: RunConfig) -> Prepared:
     """Open the images, complete the config by what they are, and split them. Reads headers only."""
-    sources, opened = open_all(images, config.data.axes)
+    sources, opened = open_all(images, config.data.axes, config.data.channels)
     channels = sorted({image.n_channels for image in opened})
     if len(channels) > 1:
         names = {c: next(i.name for i in opened if i.n_channels == c) for c in channels}
         found = ", ".join(f"{name} has {c}" for c, name in names.items())
-        raise ImageError(f"The images' channel counts differ: {found}. Train one model for each kind.")
+        raise ImageError(
+            f"The images' channel counts differ: {found}. Train one model for each kind, or choose with --channels."
+        )
     if config.training.init_from and channels[0] != config.network.n_channels:
         raise ImageError(
             f"{opened[0].name} has {channels[0]} channels (axes {opened[0].axes}), but the model that the training "
-            f"starts from has {config.network.n_channels}. Choose the channels first, or name the axes with --axes."
+            f"starts from has {config.network.n_channels}. Choose some with --channels, or name the axes with --axes."
         )
     network = config.network.model_copy(update={"n_channels": channels[0]})
     data = config.data.model_copy(update={"images": tuple(sources)})
@@ -170,14 +173,14 @@ def prepare(images: Any, config: RunConfig) -> Prepared:
     return Prepared(config, opened, split(opened, config))
 
 
-def open_all(images: Any, axes: str | None) -> tuple[list[str], list[ImageFile]]:
+def open_all(images: Any, axes: str | None, channels: str | None) -> tuple[list[str], list[ImageFile]]:
     """The sources as absolute paths (none for arrays), and the opened images."""
     given = list(images) if isinstance(images, (list, tuple)) else [images]
     paths = [g for g in given if isinstance(g, (str, Path))]
     arrays = [from_array(g, axes) for g in given if not isinstance(g, (str, Path))]
     opened = [open_image(path, axes) for path in find_images(paths)] if paths else []
     sources = [str(Path(p).absolute()) for p in paths]
-    return sources, opened + arrays
+    return sources, [of_channels(image, channels) for image in opened + arrays]
 
 
 def estimate(config: RunConfig) -> dict[str, float]:
@@ -315,7 +318,9 @@ def _preview(images: Sequence[ImageFile], config: RunConfig) -> Tensor:
 
 
 def _facts(images: Sequence[ImageFile], parts: Split, stats: Statistics) -> dict[str, Any]:
+    names = [channel.name for channel in images[0].described().channels]
     return {
+        **({"channels": names} if names and all(names) else {}),
         "images": [image.name for image in images[:20]],
         "n_images": len(images),
         "dtype": str(images[0].dtype),
