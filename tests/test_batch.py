@@ -128,6 +128,16 @@ def test_a_run_killed_before_its_log_told_of_a_result_does_not_do_it_again(
     assert not [p.name for p in out.iterdir() if p.name.startswith(".")]
 
 
+def test_the_log_of_other_work_in_the_same_folder_is_kept(folder: Path, tmp_path: Path) -> None:
+    out, weights = tmp_path / "out", saved_model(tmp_path / "m.safetensors")
+    for name in ("0.tif", "2.tif"):
+        assert run(weights, folder / name, "-o", out, "--samples", 2).exit_code == 0
+    logs = {name: read_log(out / name) for name in ("cosdd-denoise-1.json", "cosdd-denoise.json")}
+    assert [[Path(f.input).name for f in log.files] for log in logs.values()] == [["0.tif"], ["2.tif"]]
+    again = run("--repeat", out / "cosdd-denoise-1.json", "-o", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+
+
 def test_a_log_repeats_its_run(folder: Path, tmp_path: Path) -> None:
     out, weights = tmp_path / "out", saved_model(tmp_path / "m.safetensors")
     run(weights, folder / "0.tif", folder / "2.tif", "-o", out, "--samples", 3, "--seed", 5, "--uncertainty")

@@ -49,7 +49,8 @@ def plan_of(like: ImageFile, dtype: np.dtype[Any], form: Form) -> Plan:
     n_channels = form.n_channels or like.n_channels
     source = like.layout.with_channels(n_channels)
     wanted: Kind = "ome" if form.format == "ome-tiff" else "imagej" if form.format == "tiff" else "ome"
-    if form.format != "ome-tiff" and like.kind in ("ome", "imagej", "plain"):
+    kinds = {"same": ("ome", "imagej", "plain"), "tiff": ("imagej", "plain"), "ome-tiff": ("ome",)}
+    if like.kind in kinds[form.format]:
         return _as_the_input(like, source, dtype, form)
     if "S" in source.axes and {"T", "Z"} <= set(source.axes):
         return Plan("plain", source.axes.replace("S", "Q"), unturned(source), dtype, form)

@@ -6,6 +6,7 @@ names as done, with the same model, settings and input, and goes on inside of th
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -89,6 +90,8 @@ def denoise_files(
     earlier = read_log(folder / LOG) if resume and (folder / LOG).exists() else None
     log = Log(str(model.resolve()), denoiser.digest, _settled(settings, denoiser, earlier))
     before = _done_before(earlier, log)
+    if earlier is None or not _is_same_work(earlier, log):
+        _set_aside(folder / LOG)
     known = {s: before[named] for s in sources if (named := str(s.path.resolve())) in before}
     known = {s: outcome for s, outcome in known.items() if _still_holds(outcome, s.path, folder)}
     for outcome in known.values():
@@ -197,6 +200,17 @@ def _settled(settings: Settings, denoiser: Denoiser, earlier: Log | None) -> Set
     return settings._replace(tile_px=denoiser.tile_px(settings.halo_px))
 
 
+def _is_same_work(one: Log, other: Log) -> bool:
+    return (one.model_sha256, one.settings) == (other.model_sha256, other.settings)
+
+
+def _set_aside(path: Path) -> None:
+    """Keeps the log of other work in the same folder, under a number."""
+    if path.exists():
+        number = next(n for n in itertools.count(1) if not path.with_name(f"{path.stem}-{n}.json").exists())
+        path.rename(path.with_name(f"{path.stem}-{number}.json"))
+
+
 def _write(folder: Path, log: Log, before: dict[str, Outcome]) -> None:
     """The log so far, with what was done before and is still to come."""
     with beside(folder / LOG, overwrite=True) as part:
@@ -205,7 +219,7 @@ def _write(folder: Path, log: Log, before: dict[str, Outcome]) -> None:
 
 def _done_before(earlier: Log | None, log: Log) -> dict[str, Outcome]:
     """The files that an earlier run of the same model and settings finished, by their inputs."""
-    if earlier is None or (earlier.model_sha256, earlier.settings) != (log.model_sha256, log.settings):
+    if earlier is None or not _is_same_work(earlier, log):
         return {}
     return {f.input: f for f in earlier.files if f.status == "done"}
 
