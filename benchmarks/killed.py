@@ -2,9 +2,9 @@
 
     python benchmarks/killed.py MODEL [TIMES] [SEED]        MODEL: a run, a checkpoint or a package
 
-Each time the command line denoises a folder of three simulated stacks (ImageJ, OME and plain TIFF) with standard
-deviations, is killed (SIGKILL) at a moment drawn from its whole duration, once or twice, and resumed. Prints a Markdown
-table: when it was killed, what was there then, and whether all files are those of the unbroken run.
+Each time the command line denoises a folder of four simulated stacks (ImageJ, OME and plain TIFF, OME-Zarr) with
+standard deviations, is killed (SIGKILL) at a moment drawn from its whole duration, once or twice, and resumed. Prints a
+Markdown table: when it was killed, what was there then, and whether all files are those of the unbroken run.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+import zarr
 
 from cosdd_zoo.data.simulate import confocal_stack
 
@@ -31,6 +32,7 @@ def main(model: str, times: str = "20", seed: str = "0") -> None:
         stack = confocal_stack(n_frames=2, size=256).noisy
         for name, form in KINDS.items():
             tifffile.imwrite(images / f"{name}.tif", stack, metadata={"axes": "TYX"}, photometric="minisblack", **form)
+        store(images / "store.ome.zarr", stack)
         begun = time.monotonic()
         denoised(model, images, Path(folder) / "whole")
         lasts = time.monotonic() - begun
@@ -52,6 +54,14 @@ def main(model: str, times: str = "20", seed: str = "0") -> None:
         print(f"\n{n_same} of {times} the same")
 
 
+def store(path: Path, stack: np.ndarray) -> None:
+    group = zarr.create_group(str(path))
+    group.create_array("0", data=stack, chunks=(1, 64, 64))
+    axes = [{"name": "t", "type": "time"}, *({"name": a, "type": "space"} for a in "yx")]
+    datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1.0, 1.0, 1.0]}]}]
+    group.attrs.update({"ome": {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}})
+
+
 def denoised(model: str, images: Path, out: Path, *more: str) -> None:
     subprocess.run(command(model, images, out, *more), check=True, stdout=subprocess.DEVNULL)
 
@@ -64,7 +74,7 @@ def killed(model: str, images: Path, out: Path, after_s: float) -> tuple[int, in
     except subprocess.TimeoutExpired:
         run.kill()
         run.wait()
-    return len(list(out.glob("*.tif"))), len(list(out.glob(".*.part")))
+    return len(list(out.glob("*_denoised*"))), len(list(out.glob(".*.part")))
 
 
 def command(model: str, images: Path, out: Path, *more: str) -> list[str]:
@@ -86,7 +96,11 @@ def command(model: str, images: Path, out: Path, *more: str) -> list[str]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.glob("*.tif")}
+    """All that is there, but for the logs."""
+    found = [
+        path for path in folder.rglob("*") if (path.is_file() and path.suffix != ".json") or path.name == "zarr.json"
+    ]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 if __name__ == "__main__":

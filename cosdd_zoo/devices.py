@@ -31,6 +31,13 @@ def keep_freed_memory() -> None:
         mallopt(-2, 1 << 26)  # M_TOP_PAD
 
 
+def return_freed_memory() -> None:
+    """What `keep_freed_memory` has kept goes back to the system, for who else needs it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if trim is not None:
+        trim(0)
+
+
 def found_device(device: str) -> str:
     """auto: CUDA, else MPS, else the CPU. Raises ConfigError when the device asked for is not there."""
     if device == "auto":

@@ -12,7 +12,7 @@ import tifffile
 import torch
 import xarray
 from models import denoised_to, few_features, model, quick, scaling, scene
-from stores import store
+from stores import pixels, store
 
 from cosdd_zoo.checkpoint import Checkpoint
 from cosdd_zoo.data.images import open_image
@@ -93,6 +93,40 @@ def test_where_memory_does_not_suffice_windows_are_divided_and_the_result_is_the
     denoiser.engine = Narrow(narrow.engine, 50)
     with pytest.raises(ImageError, match="memory does not suffice even for pieces of"):
         denoised_to(denoiser, image, tmp_path / "no", 2, tile_px=512)
+
+
+@pytest.mark.parametrize("how", [{}, {"n_samples": 0}, {"direct": True}])
+def test_several_items_at_once_give_what_each_gives_alone(tmp_path: Path, how: dict[str, Any]) -> None:
+    config = quick().model_copy(update={"network": few_features(direct=True)})
+    denoiser = Denoiser(model(config.network), config, "cpu")
+    image = open_image(store(tmp_path / "a.zarr", scene(10, 48, 40).reshape(5, 2, 48, 40), "tcyx"))
+    given: dict[str, Any] = {"n_samples": 4, "channels": "1", "float32": True, **how}
+    alone = denoised_to(denoiser, image, tmp_path / "alone", **given)
+    denoiser.items_at_once = 3
+    sizes: list[int] = []
+    direct, bottom_up = denoiser.engine.direct, denoiser.engine.bottom_up
+    denoiser.engine.direct = lambda x: sizes.append(len(x)) or direct(x)
+    denoiser.engine.bottom_up = lambda x: sizes.append(len(x)) or bottom_up(x)
+    shares: list[float] = []
+    many = denoised_to(denoiser, image, tmp_path / "many", **given, advance=shares.append)
+    assert sizes == [3, 2] and sum(shares) == pytest.approx(1)
+    assert np.abs(pixels(many.path) - pixels(alone.path)).max() < 1e-3  # grey values; the noise has 20
+
+
+def test_where_memory_lacks_for_several_items_each_is_done_alone(denoiser: Denoiser, tmp_path: Path) -> None:
+    image = open_image(store(tmp_path / "a.zarr", scene(4, 48, 40), "tyx"))
+    alone = denoised_to(denoiser, image, tmp_path / "alone", 2)
+    bottom_up = denoiser.engine.bottom_up
+
+    def narrow(x: torch.Tensor) -> Any:
+        if len(x) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return bottom_up(x)
+
+    denoiser.engine.bottom_up, denoiser.items_at_once = narrow, 4
+    many = denoised_to(denoiser, image, tmp_path / "many", 2)
+    assert denoiser.items_at_once == 1
+    np.testing.assert_array_equal(pixels(many.path), pixels(alone.path))
 
 
 def test_what_each_device_says_when_memory_does_not_suffice_is_understood() -> None:

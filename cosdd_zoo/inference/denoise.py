@@ -74,6 +74,8 @@ class Denoiser:
         if self.device.type == "cpu":
             keep_freed_memory()
         self.n_out_channels = config.network.n_channels
+        self.items_at_once: int | None = None
+        """By default as many as memory suffices for, on a GPU; one on a CPU."""
         self.most_px: int | None = None
         """Windows of more pixels are divided; known since memory did not suffice for one."""
 
@@ -243,6 +245,38 @@ class Denoiser:
         axis = next(a for a in range(len(bounds)) if halves[0][a][:2] != bounds[a][:2]) + 1
         mean, std = (np.concatenate(parts, axis) for parts in zip(*(f[:2] for f in found), strict=True))
         return Piece(mean, std, max(f.n_samples for f in found))
+
+    def pieces(
+        self,
+        several: Sequence[Array],
+        bounds: Bounds,
+        compute: Compute,
+        advance: Advance = lambda share: None,
+        halo_px: int | None = None,
+    ) -> list[Piece]:
+        """As `piece`, of the same window of several items at once: on a GPU a small one leaves most of it idle."""
+        if len(several) > 1:
+            try:
+                given = torch.from_numpy(np.stack(several).astype(np.float32)).to(self.device)
+                y = compute(given, [b[2] for b in bounds], advance)
+                return [
+                    Piece(cut(mean, bounds), cut(std, bounds), y.n_samples)
+                    for mean, std in zip(y.mean.cpu().numpy(), y.std.cpu().numpy(), strict=True)
+                ]
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.items_at_once = 1
+                give_back(self.device)
+        share = 1.0 / len(several)
+        return [self.piece(x, bounds, compute, lambda part: advance(part * share), halo_px) for x in several]
+
+    def n_at_once(self, size: Sequence[int]) -> int:
+        """How many items of a size, in px along *, are denoised together."""
+        if self.items_at_once is None:
+            free = map_bytes(self.device) // (4 * self.network.n_features) if self.device.type == "cuda" else 0
+            return max(1, free // int(np.prod(size)))
+        return self.items_at_once
 
     def _halves(self, bounds: Bounds, halo_px: int | None) -> list[Bounds]:
         """Two parts of a window along its longest axis, on the model's grid, each with its halo; or none."""

@@ -73,8 +73,9 @@ class Tasks(NamedTuple):
         return self.n_items * len(self.groups) * len(self.cuts)
 
     def at(self, number: int) -> Task:
+        """Items of one group of channels follow one another, so that they may be denoised together."""
         rest, cut = divmod(number, len(self.cuts))
-        item, group = divmod(rest, len(self.groups))
+        group, item = divmod(rest, self.n_items)
         return Task(number, item, self.cuts[cut], self.groups[group])
 
 
@@ -186,18 +187,45 @@ def _here(denoiser: Denoiser, work: Work, mean: Canvas, std: Canvas | None, adva
     share = 1.0 / len(work.tasks)
     for _ in range(len(work.tasks) - sum(1 for _ in missing(work, mean, std))):
         advance(share)
-    windows = Ahead(
-        (task, read_window(work.image, task.item, work.n_dims, task.bounds, task.group))
-        for task in missing(work, mean, std)
+    batches = Ahead(
+        [(task, read_window(work.image, task.item, work.n_dims, task.bounds, task.group)) for task in tasks]
+        for tasks in _together(denoiser, work, missing(work, mean, std))
     )
     behind: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="writing") as pool:
-        for task, x in windows:
-            piece = compute(denoiser, work, task, x, lambda part: advance(part * share))
-            if task.group.copied:
-                advance(share)
-            behind.append(pool.submit(write_piece, task, piece, mean, std))
-            if len(behind) > 1:  # no more than two in memory
+        for batch in batches:
+            tasks = [task for task, _ in batch]
+            for task, piece in zip(tasks, _pieces(denoiser, work, batch, advance, share), strict=True):
+                behind.append(pool.submit(write_piece, task, piece, mean, std))
+            while len(behind) > 1:  # no more than two in memory
                 behind.popleft().result()
         for written in behind:
             written.result()
+
+
+def _pieces(
+    denoiser: Denoiser, work: Work, batch: list[tuple[Task, Array]], advance: Advance, share: float
+) -> list[Piece]:
+    first, x = batch[0]
+    if len(batch) == 1:
+        piece = compute(denoiser, work, first, x, lambda part: advance(part * share))
+        if first.group.copied:
+            advance(share)
+        return [piece]
+    whole, several = share * len(batch), [x for _, x in batch]
+    how = work.settings.halo_px
+    return denoiser.pieces(several, first.bounds, work.estimator, lambda part: advance(part * whole), how)
+
+
+def _together(denoiser: Denoiser, work: Work, tasks: Iterator[Task]) -> Iterator[list[Task]]:
+    """Tasks in their order, in batches of the same channels where an item is one window: they share their noise too."""
+    alone = denoiser.is_foreign or work.settings.tolerance > 0 or len(work.tasks.cuts) > 1
+    n = 1 if alone else denoiser.n_at_once(work.inner)
+    batch: list[Task] = []
+    for task in tasks:
+        if batch and (len(batch) == n or task.group != batch[0].group or task.group.copied):
+            yield batch
+            batch = []
+        batch.append(task)
+    if batch:
+        yield batch

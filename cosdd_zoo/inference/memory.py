@@ -7,6 +7,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from cosdd_zoo.devices import return_freed_memory
+
 MAP_BYTES = 2**28
 """A feature map of a window's size should not take more memory than this: larger windows are not faster."""
 MAPS_AT_ONCE = 12
@@ -52,6 +54,8 @@ def give_back(device: torch.device) -> None:
     """Returns what torch holds without need."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    elif device.type == "cpu":
+        return_freed_memory()
 
 
 def _free_in_container() -> int:
