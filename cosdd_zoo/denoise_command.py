@@ -77,8 +77,8 @@ def denoise(
     log = read_log(repeat) if repeat else None
     if log is not None and (model or images):
         raise ConfigError("--repeat takes model and images from the log: leave them out.")
-    model, images = (Path(log.model), [f.input for f in log.files]) if log else (model, images)
-    if model is None or not images:
+    model = Path(log.model) if log else model
+    if model is None or not (images or (log and log.files)):
         raise ConfigError("MODEL or IMAGES are missing: cosdd-zoo denoise MODEL IMAGES... -o FOLDER.")
     denoiser = api.load(model, device)
     is_auto = samples == "auto"
@@ -91,7 +91,7 @@ def denoise(
     settings = log.settings if log else given
     if log is not None:
         _check_model(log, denoiser.digest)
-    sources = find_sources(images, recursive, but=output)
+    sources = [f.source for f in log.files] if log else find_sources(images or [], recursive, but=output)
     make_folder(output)
     how = f"{_how(settings, denoiser.is_foreign)} on {denoiser.device.type}"
     with ExitStack() as stack:

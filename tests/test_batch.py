@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from models import few_features, model, quick, scaling, scene
+from stores import plate
 from typer.testing import CliRunner, Result
 
 from cosdd_zoo import load
@@ -148,6 +149,32 @@ def test_a_log_repeats_its_run(folder: Path, tmp_path: Path) -> None:
     saved_model(weights, seed=1)
     other = run("--repeat", out / "cosdd-denoise.json", "-o", tmp_path / "other")
     assert isinstance(other.exception, ConfigError) and "it has other weights" in str(other.exception)
+
+
+def test_folders_and_plates_are_mirrored_and_repeated_as_they_were(folder: Path, tmp_path: Path) -> None:
+    weights, images = saved_model(tmp_path / "m.safetensors"), tmp_path / "images"
+    for day in ("day1", "day2"):
+        (images / day).mkdir()
+        tifffile.imwrite(images / day / "a.tif", scene(40, 50), photometric="minisblack")
+    plate(images / "day2" / "plate.zarr", {"A/1/0": scene(1, 40, 50), "B/2/0": scene(1, 40, 50)}, "cyx")
+    for name in ("1.tif", "3.tif"):
+        (images / name).unlink()
+    line = (weights, images, "-o", images / "results", "--samples", 2, "--recursive")
+    done = run(*line)
+    assert done.exit_code == 0, done.output
+    expected = {
+        "0_denoised.tif", "2_denoised.tif", "day1/a_denoised.tif", "day2/a_denoised.tif",
+        "day2/plate_denoised.ome.zarr/A/1/0/zarr.json", "day2/plate_denoised.ome.zarr/B/2/0/zarr.json",
+    }  # fmt: skip
+    again = run(*line, "--resume")  # the results lie in what is looked through, and are no images to denoise
+    assert again.exit_code == 0 and again.stdout.count("(was done before)") == 6
+    repeated = run("--repeat", images / "results" / "cosdd-denoise.json", "-o", tmp_path / "again")
+    assert repeated.exit_code == 0, repeated.output
+    for place in expected:
+        assert (images / "results" / place).read_bytes() == (tmp_path / "again" / place).read_bytes()
+    assert (tmp_path / "again" / "day2" / "plate_denoised.ome.zarr" / "zarr.json").exists()
+    flat = run(weights, images, "-o", tmp_path / "flat", "--samples", 2)
+    assert flat.exit_code == 0 and flat.stdout.count("denoised") == 2
 
 
 def test_what_is_no_log_or_too_much_is_a_sentence(folder: Path, tmp_path: Path) -> None:

@@ -42,6 +42,12 @@ class Outcome(NamedTuple):
     n_samples: float = 0.0  # of a window, on average
     note: str = ""
     error: str = ""
+    holder: str = ""  # the file or store of the input, where that is another
+    folder: str = ""  # where it lies below what was named
+
+    @property
+    def source(self) -> Source:
+        return Source(Path(self.input), Path(self.holder or self.input), Path(self.folder))
 
 
 class Log(NamedTuple):
@@ -154,19 +160,23 @@ class Run(NamedTuple):
             if raises:
                 raise
             advance(1.0 - done)
-            return Outcome(self.name, "failed", error=str(error))
-        return Outcome(
-            self.name,
-            "done",
-            str(saved.path.relative_to(self.folder)),
-            str(saved.std_path.relative_to(self.folder)) if saved.std_path else "",
-            source_stamp(self.source.path),
-            round(time.monotonic() - begun, 3),
-            saved.n_saturated,
-            saved.n_pixels,
-            round(saved.n_samples, 2),
-            "memory did not suffice for whole windows, so they were divided" if saved.divided else "",
+            return self.named("failed")._replace(error=str(error))
+        return self.named("done")._replace(
+            output=str(saved.path.relative_to(self.folder)),
+            std=str(saved.std_path.relative_to(self.folder)) if saved.std_path else "",
+            stamp=source_stamp(self.source.path),
+            seconds=round(time.monotonic() - begun, 3),
+            n_saturated=saved.n_saturated,
+            n_pixels=saved.n_pixels,
+            n_samples=round(saved.n_samples, 2),
+            note="memory did not suffice for whole windows, so they were divided" if saved.divided else "",
         )
+
+    def named(self, status: str) -> Outcome:
+        """An outcome that says which image it is of."""
+        path, holder, folder = self.source
+        shared = "" if holder == path else str(holder.resolve())
+        return Outcome(self.name, status, holder=shared, folder="" if folder == Path() else str(folder))
 
     def save(self, denoiser: Denoiser, advance: Advance, do: Do | None) -> Saved:
         settings, place = self.settings, (self.source, self.folder, self.settings.format)
