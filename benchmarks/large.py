@@ -31,8 +31,9 @@ from cosdd_zoo.config import RunConfig, preset
 from cosdd_zoo.data.finding import find_sources
 from cosdd_zoo.data.images import open_image
 from cosdd_zoo.inference.batch import denoise_files
-from cosdd_zoo.inference.denoise import Denoiser, read_window
+from cosdd_zoo.inference.denoise import Denoiser
 from cosdd_zoo.inference.files import Settings, denoise_file, work_of
+from cosdd_zoo.inference.windows import read_window
 from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.scaling import Scaling
 

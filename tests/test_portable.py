@@ -14,7 +14,7 @@ from cosdd_zoo.config import preset
 from cosdd_zoo.export.export import portable
 from cosdd_zoo.export.package import _tolerance
 from cosdd_zoo.export.torchscript import Portable, PortableDirect, PortableMean, load_script, script, state_halo
-from cosdd_zoo.inference.denoise import halos
+from cosdd_zoo.inference.windows import halos
 from cosdd_zoo.networks.build import Cosdd
 
 

@@ -18,8 +18,9 @@ from cosdd_zoo.export.onnx_weights import check_onnx_is_here, to_onnx
 from cosdd_zoo.export.package import PackageReport, write_package
 from cosdd_zoo.export.rdf import ZScore
 from cosdd_zoo.export.torchscript import Portable, PortableDirect, PortableMean, script
-from cosdd_zoo.inference.denoise import check_uncertainty, halos, image_order
+from cosdd_zoo.inference.denoise import check_uncertainty
 from cosdd_zoo.inference.tiling import round_up
+from cosdd_zoo.inference.windows import halos, image_order
 from cosdd_zoo.training.run_folder import checkpoint_of
 
 N_SAMPLES = 8

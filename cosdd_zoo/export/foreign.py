@@ -25,8 +25,9 @@ from cosdd_zoo.export.check import quiet_bioimageio
 from cosdd_zoo.export.judged import Package
 from cosdd_zoo.export.rules import axes_are_batch_channel_space, one_input_and_one_output
 from cosdd_zoo.export.running import first_line
-from cosdd_zoo.inference.denoise import Bounds, Denoiser, Piece, cut
+from cosdd_zoo.inference.denoise import Denoiser, Piece
 from cosdd_zoo.inference.estimate import Advance, Estimator
+from cosdd_zoo.inference.windows import Bounds, cut
 
 BLOCK_PX = {2: {"y": 512, "x": 512}, 3: {"z": 32, "y": 192, "x": 192}}
 """Blocks are of about this size, as far as the package lets one choose."""

@@ -22,9 +22,10 @@ from cosdd_zoo.data.journal import Block, Journal
 from cosdd_zoo.data.zarr_writing import ZarrCanvas, ZarrPlan
 from cosdd_zoo.errors import ConfigError, CosddError, OutputError
 from cosdd_zoo.inference.batch import Outcome, Run
-from cosdd_zoo.inference.denoise import Denoiser, read_window
+from cosdd_zoo.inference.denoise import Denoiser
 from cosdd_zoo.inference.estimate import Advance
 from cosdd_zoo.inference.files import Settings, Work, compute, missing, work_of
+from cosdd_zoo.inference.windows import read_window
 
 Load = Callable[[str, str], Denoiser]
 """The model at a path, on a device."""

@@ -18,31 +18,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cosdd_zoo.config import SPATIAL_AXES, NetworkConfig, RunConfig
+from cosdd_zoo.config import NetworkConfig, RunConfig
 from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.axes import Array
-from cosdd_zoo.data.images import ImageFile, check_finite
+from cosdd_zoo.data.images import ImageFile
 from cosdd_zoo.devices import found_device, keep_freed_memory
 from cosdd_zoo.errors import ConfigError, ImageError
 from cosdd_zoo.inference.channels import Group, groups_of
 from cosdd_zoo.inference.estimate import Advance, Estimate, Estimator
 from cosdd_zoo.inference.memory import give_back, is_out_of_memory, map_bytes
 from cosdd_zoo.inference.tiling import Cuts, round_up
-from cosdd_zoo.networks.build import receptive_radius
+from cosdd_zoo.inference.windows import Bounds, cut, halos, halves_of, image_order, inner_of, read_window, within
 
 if TYPE_CHECKING:
     import xarray
 
 Floats = NDArray[np.float32]
-Bounds = list[list[int]]
-"""[inner start, inner stop, outer start, outer stop] of each axis, as `tiling.window` gives them."""
 Compute = Callable[[Tensor, list[int], Advance], Estimate] | Estimator
 
 N_SAMPLES_GPU = 100
 N_SAMPLES_CPU = 16
 """Eight antithetic pairs: within 0.05 dB of the mean of 100 (benchmarks/results), for a user who waits."""
-MAX_HALO_PX = 256
-"""Deep ladders could in principle see further; what lies beyond changes less than the samples' own spread."""
 
 
 class Denoised(NamedTuple):
@@ -230,7 +226,8 @@ class Denoiser:
                 self.most_px = int(np.prod(size)) - 1
                 give_back(self.device)
                 advance(-done)
-        halves = self._halves(bounds, halo_px)
+        stride = image_order(self.network, self.network.total_stride())
+        halves = halves_of(bounds, stride, halos(self.network, halo_px))
         if not halves:
             raise ImageError(
                 f"The memory does not suffice even for pieces of {' x '.join(map(str, size))} px: close other "
@@ -238,7 +235,7 @@ class Denoiser:
             )
         found = [
             self.piece(
-                x[(slice(None), *_within(half, bounds))], half, compute, lambda share: advance(share / 2), halo_px
+                x[(slice(None), *within(half, bounds))], half, compute, lambda share: advance(share / 2), halo_px
             )
             for half in halves
         ]
@@ -278,21 +275,6 @@ class Denoiser:
             return max(1, free // int(np.prod(size)))
         return self.items_at_once
 
-    def _halves(self, bounds: Bounds, halo_px: int | None) -> list[Bounds]:
-        """Two parts of a window along its longest axis, on the model's grid, each with its halo; or none."""
-        stride, halo = image_order(self.network, self.network.total_stride()), halos(self.network, halo_px)
-        lengths = [b[1] - b[0] for b in bounds]
-        axis = int(np.argmax(lengths))
-        middle = bounds[axis][0] + round_up(lengths[axis] // 2, stride[axis])
-        if not bounds[axis][0] < middle < bounds[axis][1]:
-            return []
-        first, last, low, high = bounds[axis]
-        cuts = [
-            [first, middle, low, min(middle + halo[axis], high)],
-            [middle, last, max(middle - halo[axis], low), high],
-        ]
-        return [[*bounds[:axis], part, *bounds[axis + 1 :]] for part in cuts]
-
     def cuts(self, size: Sequence[int], tile_px: int | None, halo_px: int | None, chunks: Sequence[int] = ()) -> Cuts:
         """The windows of an item of this size."""
         return Cuts(size, *self.windows(list(size), tile_px, halo_px, chunks))
@@ -331,47 +313,3 @@ def check_uncertainty(uncertainty: bool, direct: bool, n_samples: int | None) ->
     if uncertainty and (direct or n_samples in (0, 1)):
         what = "The direct denoiser predicts" if direct else f"{n_samples} samples have"
         raise ConfigError(f"{what} no standard deviation: use two samples or more with --uncertainty.")
-
-
-def read_window(image: ImageFile, index: int, n_dims: int, bounds: Bounds, group: Group) -> Array:
-    """The outer pixels of a window of some channels: [C, *] in the image's dtype; inner ones alone if they are copied.
-
-    Raises ImageError for pixels that are not finite.
-    """
-    at = 0 if group.copied else 2
-    start, stop = [b[at] for b in bounds], [b[at + 1] for b in bounds]
-    size = [n - m for m, n in zip(start, stop, strict=True)]
-    first, last = min(group.source), max(group.source)
-    x = image.read_crop(index, n_dims, start, size, slice(first, last + 1))
-    if group.source != tuple(range(first, last + 1)):
-        x = x[[c - first for c in group.source]]
-    if not group.copied:
-        check_finite(x, image.name)
-    return x
-
-
-def cut(x: Floats, bounds: Bounds) -> Floats:
-    """The inner pixels of a window's outer ones [C, *]."""
-    return x[(slice(None), *(slice(b[0] - b[2], b[1] - b[2]) for b in bounds))]
-
-
-def inner_of(bounds: Bounds) -> tuple[slice, ...]:
-    return tuple(slice(b[0], b[1]) for b in bounds)
-
-
-def _within(part: Bounds, bounds: Bounds) -> tuple[slice, ...]:
-    return tuple(slice(p[2] - b[2], p[3] - b[2]) for p, b in zip(part, bounds, strict=True))
-
-
-def halos(network: NetworkConfig, halo_px: int | None = None) -> list[int]:
-    """Context around a window along the image's axes, in px, on the model's grid; by default all that can matter."""
-    radius = image_order(network, receptive_radius(network))
-    stride = image_order(network, network.total_stride())
-    wanted = [min(MAX_HALO_PX, r) if halo_px is None else halo_px for r in radius]
-    return [round_up(w, s) for w, s in zip(wanted, stride, strict=True)]
-
-
-def image_order(network: NetworkConfig, along: tuple[int, ...]) -> list[int]:
-    """Numbers along the networks' axes, in the order of the image's."""
-    order = network.network_axes()
-    return [along[order.index(a)] for a in SPATIAL_AXES[network.n_dims]]

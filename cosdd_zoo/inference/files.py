@@ -23,8 +23,9 @@ from cosdd_zoo.data.images import ImageFile
 from cosdd_zoo.data.results import canvas
 from cosdd_zoo.data.writing import forget
 from cosdd_zoo.inference.channels import Group, groups_of, kept_channels
-from cosdd_zoo.inference.denoise import Bounds, Denoiser, Piece, check_uncertainty, read_window
+from cosdd_zoo.inference.denoise import Denoiser, Piece, check_uncertainty
 from cosdd_zoo.inference.estimate import Advance, Estimator
+from cosdd_zoo.inference.windows import Bounds, read_window
 
 
 class Settings(NamedTuple):
