@@ -88,6 +88,8 @@ def denoise(
         _one_of("--others", others, ("copy", "drop")), _one_of("--format", format, get_args(Format)),
         _one_of("--compression", compression, get_args(Compression)),
     )  # fmt: skip
+    if log is not None and given != Settings(denoiser.default_samples):
+        raise ConfigError("--repeat takes the settings from the log: leave --samples, --format and the like out.")
     settings = log.settings if log else given
     if log is not None:
         _check_model(log, denoiser.digest)
@@ -99,6 +101,8 @@ def denoise(
         if cluster:
             from cosdd_zoo.inference.cluster import Cluster, connected
 
+            # workers have folders of their own that they are in
+            output, model, sources = output.resolve(), model.resolve(), [s.resolved() for s in sources]
             client = stack.enter_context(connected(cluster, workers))
             doing = Cluster(client, api.load, model, device)
         advance = stack.enter_context(steps("denoise", len(sources), quiet))

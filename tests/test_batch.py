@@ -16,7 +16,7 @@ from cosdd_zoo.checkpoint import Checkpoint
 from cosdd_zoo.cli import app
 from cosdd_zoo.data.finding import find_sources
 from cosdd_zoo.errors import ConfigError, ImageError
-from cosdd_zoo.inference import batch
+from cosdd_zoo.inference import batch, files
 from cosdd_zoo.inference.batch import denoise_files, read_log
 from cosdd_zoo.inference.files import Settings
 from cosdd_zoo.version import __version__
@@ -83,8 +83,8 @@ def test_a_resumed_run_does_only_what_is_missing(folder: Path, tmp_path: Path) -
     assert done.stdout.count("(was done before)") == 2
     after = {path.name: path.stat().st_mtime_ns for path in out.glob("*.tif")}
     assert after == {**before, "3_denoised.tif": after["3_denoised.tif"]}
-    files = {Path(f["input"]).name: f["status"] for f in log_of(out)["files"]}  # type: ignore[attr-defined]
-    assert files == {"0.tif": "done", "1.tif": "failed", "2.tif": "done", "3.tif": "done"}
+    became = {Path(f["input"]).name: f["status"] for f in log_of(out)["files"]}  # type: ignore[attr-defined]
+    assert became == {"0.tif": "done", "1.tif": "failed", "2.tif": "done", "3.tif": "done"}
     again = run(weights, folder, "-o", out, "--samples", 3, "--resume")
     assert "0_denoised.tif is there already" in again.stderr  # other settings: nothing is taken for done, nor replaced
 
@@ -94,8 +94,8 @@ def test_a_resumed_run_that_is_killed_as_well_forgets_nothing(folder: Path, tmp_
     out, weights = tmp_path / "out", saved_model(tmp_path / "m.safetensors")
     run(weights, folder, "-o", out, "--samples", 2)
     denoiser = load(weights, "cpu")
-    files = find_sources([folder])
-    next(denoise_files(denoiser, weights, files, out, Settings(2), resume=True))  # and then it ends
+    sources = find_sources([folder])
+    next(denoise_files(denoiser, weights, sources, out, Settings(2), resume=True))  # and then it ends
     assert {Path(f.input).name for f in read_log(out / "cosdd-denoise.json").files} >= {"0.tif", "2.tif"}
 
 
@@ -109,14 +109,14 @@ def test_a_run_killed_before_its_log_told_of_a_result_does_not_do_it_again(
     denoiser, settings = load(weights, "cpu"), Settings(2, uncertainty=True, format=format)
     sources = find_sources([folder / "0.tif", folder / "2.tif"])
 
-    def killed(*_: object) -> None:
+    def killed(book: Any) -> None:
         if any(out.glob("0_denoised.*")):
             raise KeyboardInterrupt
-        write(*_)  # type: ignore[arg-type]
+        write(book)
 
-    write = batch._write
+    write = batch._Book.write
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(batch, "_write", killed)
+        patched.setattr(batch._Book, "write", killed)
         list(denoise_files(denoiser, weights, sources, out, settings))
     before = {p: p.stat().st_mtime_ns for p in out.glob("0_denoised*")}
     assert len(before) == 2
@@ -175,6 +175,68 @@ def test_folders_and_plates_are_mirrored_and_repeated_as_they_were(folder: Path,
     assert (tmp_path / "again" / "day2" / "plate_denoised.ome.zarr" / "zarr.json").exists()
     flat = run(weights, images, "-o", tmp_path / "flat", "--samples", 2)
     assert flat.exit_code == 0 and flat.stdout.count("denoised") == 2
+
+
+def test_two_images_never_get_the_same_result(folder: Path, tmp_path: Path) -> None:
+    weights, other = saved_model(tmp_path / "m.safetensors"), tmp_path / "other"
+    other.mkdir()
+    tifffile.imwrite(other / "0.tif", scene(40, 50, seed=7), photometric="minisblack")
+    done = run(weights, folder / "0.tif", other / "0.tif", "-o", tmp_path / "out", "--samples", 2, "--overwrite")
+    assert done.exit_code == 2 and "its result would be" in done.stderr and "--recursive" in done.stderr
+    alone = run(weights, folder / "0.tif", "-o", tmp_path / "alone", "--samples", 2)
+    assert alone.exit_code == 0
+    result = "0_denoised.tif"
+    assert (tmp_path / "out" / result).read_bytes() == (tmp_path / "alone" / result).read_bytes()
+
+
+@pytest.mark.parametrize("format", ["tiff", "ome-zarr"])
+def test_an_overwriting_run_that_was_killed_goes_on_with_the_new_result(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    """The old result has the final name all the while."""
+    weights, out = saved_model(tmp_path / "m.safetensors"), tmp_path / "out"
+    how = (weights, folder / "0.tif", "-o", out, "--tile-px", 16, "--halo-px", 16, "--format", format)
+    assert run(*how, "--samples", 2).exit_code == 0
+    whole = (*how[:3], tmp_path / "new", *how[4:], "--samples", 3)
+    assert run(*whole).exit_code == 0
+    calls: list[int] = []
+
+    def killed(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return compute(*arguments)
+
+    compute = files.compute
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "compute", killed)
+        assert run(*how, "--samples", 3, "--overwrite").exit_code != 0
+    assert run(*how, "--samples", 3, "--resume", "--overwrite").exit_code == 0
+    for path in (tmp_path / "new").rglob("*"):
+        if path.is_file() and path.name != "cosdd-denoise.json":
+            assert (out / path.relative_to(tmp_path / "new")).read_bytes() == path.read_bytes()
+
+
+def test_forgetting_to_resume_once_loses_nothing(folder: Path, tmp_path: Path) -> None:
+    weights, out = saved_model(tmp_path / "m.safetensors"), tmp_path / "out"
+    line = (weights, folder / "0.tif", folder / "2.tif", "-o", out, "--samples", 2)
+    assert run(*line).exit_code == 0
+    assert run(*line).exit_code == 2  # is there already
+    assert run(*line, "--samples", 3).exit_code == 2
+    again = run(*line, "--resume")
+    assert again.exit_code == 0 and again.stdout.count("(was done before)") == 2
+
+
+def test_results_are_no_images_to_denoise(folder: Path, tmp_path: Path) -> None:
+    (folder / "sub").mkdir()
+    tifffile.imwrite(folder / "sub" / "b.tif", scene(40, 50), photometric="minisblack")
+    run(saved_model(tmp_path / "m.safetensors"), folder, "-o", folder, "--samples", 2, "--recursive")
+    assert (folder / "sub" / "b_denoised.tif").exists()
+    for sources in ([folder], [folder / "*.tif"], [folder / "**" / "*.tif"]):
+        found = find_sources(sources, recursive=True, but=folder)
+        assert found and not [s for s in found if "_denoised" in s.path.name]
+    named = find_sources([folder / "0_denoised.tif"], but=folder)
+    assert [s.path.name for s in named] == ["0_denoised.tif"]  # whoever names it means it
 
 
 def test_what_is_no_log_or_too_much_is_a_sentence(folder: Path, tmp_path: Path) -> None:

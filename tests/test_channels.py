@@ -50,6 +50,12 @@ def test_channels_are_found_by_name_and_number(
         assert [c for g in groups for c in g.source] == list(kept_channels(groups))
 
 
+def test_a_name_that_is_a_number_is_a_name_first(tmp_path: Path) -> None:
+    image = open_image(store(tmp_path / "a.zarr", IMAGE, "cyx", channels=("1", "2", "3")))
+    assert groups_of(image, 1, "2", True) == [Group((1,), (0,))]
+    assert groups_of(image, 1, None, True, ["2"]) == [Group((1,), (0,))]
+
+
 @pytest.mark.parametrize(
     ("chosen", "n_channels", "sentence"),
     [

@@ -75,6 +75,10 @@ def test_a_result_may_have_other_channels_than_the_image(tmp_path: Path) -> None
     saved = denoised_to(model, open_image(tmp_path / "a.tif"), tmp_path / "out", 0)
     found = open_image(saved.path)
     assert (found.axes, found.shape) == ("CYX", (2, 90, 80))
+    in_memory: Any = model.denoise(image[0], 0, axes="YX").mean
+    np.testing.assert_allclose(in_memory, expected(image, True), atol=1e-3 * STD)
+    with pytest.raises(ConfigError, match="it draws no samples"):
+        next(model.samples(image[0], 2, axes="YX"))
     np.testing.assert_allclose(found.read_item(0, 2), expected(image, True), atol=1e-3 * STD)
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from cosdd_zoo.checkpoint import Checkpoint
 from cosdd_zoo.cli import app
-from cosdd_zoo.data.finding import find_images
+from cosdd_zoo.data.finding import find_images, find_sources
 from cosdd_zoo.data.images import open_image
 from cosdd_zoo.errors import CosddError, ImageError
 from cosdd_zoo.inference.denoise import Denoiser
@@ -153,20 +153,50 @@ def test_other_programs_open_a_result_and_see_the_same_as_this_one(denoiser: Den
     )
 
 
+def test_a_store_without_an_image_stops_no_other_and_a_glob_does_not_look_into_stores(tmp_path: Path) -> None:
+    store(tmp_path / "exp.1", scene(20, 30), "yx")
+    plate(tmp_path / "plate.zarr", {"A/1/0": scene(1, 20, 30)}, "cyx")
+    zarr.create_group(str(tmp_path / "table.zarr"))
+    found = [str(s.path.relative_to(tmp_path)) for s in find_sources([tmp_path])]
+    assert found == ["exp.1", "plate.zarr/A/1/0", "table.zarr"]
+    assert [str(s.path.relative_to(tmp_path)) for s in find_sources([tmp_path / "**"])] == found
+    with pytest.raises(ImageError, match="cannot be read as OME-Zarr"):
+        open_image(tmp_path / "table.zarr")
+    with pytest.raises(ImageError, match="without an image"):
+        find_sources([tmp_path / "table.zarr"])
+
+
+def test_a_store_whose_name_has_a_dot_keeps_it_and_stays_a_store(denoiser: Denoiser, tmp_path: Path) -> None:
+    image = open_image(store(tmp_path / "2024.05.01_a", scene(40, 50), "yx"))
+    assert denoised_to(denoiser, image, tmp_path / "out", 2).path.name == "2024.05.01_a_denoised.ome.zarr"
+
+
+def test_a_scale_of_one_without_a_unit_invents_no_calibration(denoiser: Denoiser, tmp_path: Path) -> None:
+    path = store(tmp_path / "a.zarr", scene(2, 40, 50), "tyx")
+    words = json.loads((path / "zarr.json").read_text())
+    for axis in words["attributes"]["ome"]["multiscales"][0]["axes"]:
+        axis.pop("unit", None)
+    (path / "zarr.json").write_text(json.dumps(words))
+    saved = denoised_to(denoiser, open_image(path), tmp_path / "out", 2, format="ome-tiff")
+    with tifffile.TiffFile(saved.path) as tif:
+        assert "PhysicalSize" not in (tif.ome_metadata or "") and "TimeIncrement" not in (tif.ome_metadata or "")
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_plate_is_denoised_field_by_field_and_stays_a_plate(weights: Path, tmp_path: Path, version: str) -> None:
     fields = {f"{well}/{i}": scene(1, 40, 50, seed=3 * i) for well in ("A/1", "A/2", "B/1") for i in (0, 1)}
     path = plate(tmp_path / "plate.ome.zarr", fields, "cyx", version)
     shutil.rmtree(path / "B/1/1/0")  # a field whose pixels were lost
-    done = command(weights, path, "-o", tmp_path / "out", "--samples", 2)
+    done = command(weights, path, "-o", tmp_path / "out", "--samples", 2, "--uncertainty")
     assert done.exit_code == 2 and "1 of 6 images could not be denoised" in done.stderr
     result = tmp_path / "out" / "plate_denoised.ome.zarr"
     assert type(valid(result)).__name__ == "HCS"
+    assert type(valid(tmp_path / "out" / "plate_denoised_std.ome.zarr")).__name__ == "HCS"
     assert sorted(str(p.relative_to(result)) for p in find_images([result])) == sorted(set(fields) - {"B/1/1"})
     assert pixels(result / "A/2/1").shape == (1, 40, 50)
     store(tmp_path / "one", fields["B/1/1"], "cyx", version)
     shutil.copytree(tmp_path / "one" / "0", path / "B/1/1/0")
-    done = command(weights, path, "-o", tmp_path / "out", "--samples", 2, "--resume")
+    done = command(weights, path, "-o", tmp_path / "out", "--samples", 2, "--uncertainty", "--resume")
     assert done.exit_code == 0, done.output
     assert sorted(str(p.relative_to(result)) for p in find_images([result])) == sorted(fields)
 

@@ -49,8 +49,9 @@ def to_dtype(array: Array, dtype: DTypeLike) -> Rounded:
         return Rounded(array.astype(target), 0)
     low, high = np.iinfo(target).min, np.iinfo(target).max
     rounded = np.rint(array) if array.dtype.kind == "f" else array
-    below, above = rounded < low, rounded > high
-    # written by mask: float32 has no 2**32 - 1, so clipping would overflow
+    # compared in float64 and written by mask: float32 has no 2**32 - 1, so that clipping would overflow
+    exact = rounded.astype(np.float64) if rounded.dtype.kind == "f" else rounded
+    below, above = exact < low, exact > high
     out = np.where(below | above, 0, rounded).astype(target)
     out[below], out[above] = low, high
     return Rounded(out, int(below.sum() + above.sum()))

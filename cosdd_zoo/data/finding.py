@@ -1,5 +1,7 @@
 """Which images a user means by a list of files, folders, stores and globs, and where each one's result goes."""
 
+from __future__ import annotations
+
 import glob
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +27,9 @@ class Source(NamedTuple):
     folder: Path
     """Where it lies below what the user named: a result's place is as deep below the output folder."""
 
+    def resolved(self) -> Source:
+        return self._replace(path=self.path.resolve(), holder=self.holder.resolve())
+
 
 def find_images(sources: Sequence[str | Path]) -> list[Path]:
     """The images among files, folders, OME-Zarr stores and globs; each once, folders in natural order.
@@ -41,15 +46,25 @@ def find_sources(sources: Sequence[str | Path], recursive: bool = False, but: Pa
     """
     if not sources:
         raise ImageError("No images were given. Name files, folders, or globs such as 'stacks/*.tif'.")
-    holders: dict[Path, tuple[Path, Path]] = {}
-    for source in map(Path, sources):
-        for path, base in _holders(source.expanduser(), recursive, but.resolve() if but else None):
-            holders.setdefault(path.resolve(), (path, base))
-    return [
-        Source(image, path, path.parent.relative_to(base))
-        for path, base in holders.values()
-        for image in (images_within(path) if is_store(path) else [path])
-    ]
+    results = but.resolve() if but else None
+    found: dict[Path, Source] = {}
+    for named in map(Path, sources):
+        for path, base in _holders(named.expanduser(), recursive, results):
+            for image in _images_of(path, path == named.expanduser()):
+                found.setdefault(image.resolve(), Source(image, path, path.parent.relative_to(base)))
+    return list(found.values())
+
+
+def _images_of(path: Path, is_named: bool) -> list[Path]:
+    """The images of a file or store. A store without one fails when it is opened, unless it was asked for by name."""
+    if not is_store(path):
+        return [path]
+    try:
+        return images_within(path)
+    except ImageError:
+        if is_named:
+            raise
+        return [path]
 
 
 def kinds() -> tuple[str, ...]:
@@ -75,8 +90,11 @@ def _holders(source: Path, recursive: bool, but: Path | None) -> Iterator[tuple[
             "Fiji: File > Save As > Tiff; further formats come with `pip install 'cosdd-zoo[formats]'`."
         )
     elif glob.has_magic(str(source)):
-        found = sorted(_known(map(Path, glob.glob(str(source), recursive=True))), key=_natural)
         base = _fixed_part(source)
+        matches = _known(map(Path, glob.glob(str(source), recursive=True)))
+        # what lies in a store is an image of that store, or a part of one
+        whole = (p for p in matches if not any(is_store(above) for above in p.parents if above.is_relative_to(base)))
+        found = sorted((p for p in whole if not _is_result(p, but)), key=_natural)
         problem = f"No image matches {source}. Check the pattern; images end in {said}."
     else:
         found, base = [], source
@@ -87,12 +105,23 @@ def _holders(source: Path, recursive: bool, but: Path | None) -> Iterator[tuple[
 
 
 def _below(folder: Path, recursive: bool, but: Path | None) -> Iterator[Path]:
-    for path in folder.iterdir():
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise ImageError(
+            f"The folder {folder} cannot be looked into: {error.strerror}. Check its permissions."
+        ) from error
+    for path in entries:
         if path.is_dir() and not is_store(path):
             if recursive and not path.name.startswith(".") and path.resolve() != but:
                 yield from _below(path, recursive, but)
-        elif not (folder.resolve() == but and RESULT.search(path.name)):
+        elif not _is_result(path, but):
             yield from _known([path])
+
+
+def _is_result(path: Path, but: Path | None) -> bool:
+    """Whether it was made by an earlier run into the same folder."""
+    return but is not None and bool(RESULT.search(path.name)) and path.resolve().is_relative_to(but)
 
 
 def _known(paths: Iterable[Path]) -> list[Path]:

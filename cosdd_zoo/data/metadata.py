@@ -75,6 +75,8 @@ def as_ome(found: Metadata) -> dict[str, Any]:
     """In the words of tifffile's OME writer."""
     words: dict[str, Any] = {}
     for letter, size in found.sizes.items():
+        if not found.units.get(letter):  # OME would take it for micrometers
+            continue
         key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
         words[key] = size
         symbol = OME_SYMBOLS.get(found.units.get(letter, ""))
@@ -92,7 +94,7 @@ def as_ome(found: Metadata) -> dict[str, Any]:
 def as_imagej(found: Metadata) -> dict[str, Any]:
     """In the words of ImageJ's description; the pixel size itself is in a TIFF's resolution tags."""
     words: dict[str, Any] = {}
-    if "Z" in found.sizes:
+    if "Z" in found.sizes and found.units.get("Z", "") == found.units.get("X", ""):  # ImageJ has one unit for both
         words["spacing"] = found.sizes["Z"]
     if "T" in found.sizes:
         words |= {"finterval": found.sizes["T"], "tunit": OME_SYMBOLS.get(found.units.get("T", ""), "sec")}

@@ -192,7 +192,10 @@ def _metadata(words: dict[str, Any], scales: dict[str, Any], axes: str) -> Metad
                 said = True
         sizes = {a: n for a, n in zip(axes, steps, strict=True) if said and a in "TZYX" and math.isfinite(n) and n > 0}
         named = [axis if isinstance(axis, dict) else {} for axis in scales.get("axes", [])]
-        units = {a: str(axis.get("unit", "")) for a, axis in zip(axes, named, strict=False) if a in sizes}
+        units = {a: str(axis.get("unit") or "") for a, axis in zip(axes, named, strict=False) if a in sizes}
+        # a scale must be there; one of 1 without a unit says nothing
+        sizes = {a: n for a, n in sizes.items() if n != 1.0 or units.get(a)}
+        units = {a: unit for a, unit in units.items() if a in sizes}
     except (TypeError, ValueError, KeyError, AttributeError):
         return nothing_known()
     return Metadata(sizes, units, _channels(words), str(scales.get("name", "")))

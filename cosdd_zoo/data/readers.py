@@ -101,6 +101,8 @@ def by_bioio(path: Path) -> xarray.DataArray:
             f"it holds {len(image.scenes)} scenes, {', '.join(image.scenes[:3])} ...: save each one as a file"
         )
     found = image.xarray_dask_data
+    if "S" in found.dims and found.sizes.get("C", 1) == 1:  # colours
+        found = found.isel(C=0, drop=True).rename(S="C") if "C" in found.dims else found.rename(S="C")
     sizes = image.physical_pixel_sizes
     step = image.time_interval
     found.attrs = {

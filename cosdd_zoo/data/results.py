@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,20 +17,29 @@ from cosdd_zoo.data.ome_zarr import is_store
 from cosdd_zoo.data.writing import tiff_canvas
 from cosdd_zoo.data.zarr_writing import zarr_canvas
 
-_DOUBLE = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.tf8", ".ome.tf2", ".ome.zarr")
+_DOUBLE = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.tf8", ".ome.tf2")
 
 
 def result_path(source: Source, folder: Path, format: Format = "same", word: str = "_denoised") -> Path:
     """The place of a result below a folder. An image of a plate, or of several series, stays in a store of its own if
     the result is OME-Zarr; else its place in the store becomes a part of its name.
     """
-    stem, suffix = split_name(source.holder.name)
-    ends = _suffix(suffix, format)
+    name = source.holder.name
+    if is_a_store(source.holder):
+        stem, ends = re.sub(r"(\.ome)?\.zarr$", "", name, flags=re.IGNORECASE), ".ome.zarr"
+        ends = ends if format == "same" else _suffix(ends, format)
+    else:
+        stem, suffix = split_name(name)
+        ends = _suffix(suffix, format)
     within = source.path.relative_to(source.holder)
     if within.parts and not ends.endswith(".zarr"):
         stem = "_".join([stem, *within.parts])
         within = Path()
     return folder / source.folder / f"{stem}{word}{ends}" / within
+
+
+def is_a_store(path: Path) -> bool:
+    return path.name.lower().endswith(".zarr") or is_store(path)
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -45,7 +55,7 @@ def _suffix(own: str, format: Format) -> str:
         return own
     if own.lower() in (".npy", ".png"):
         return ".tif"
-    return ".ome.zarr" if own.lower() in ("", ".ome.zarr", ".zarr") else ".ome.tif"
+    return ".ome.tif"
 
 
 def canvas(

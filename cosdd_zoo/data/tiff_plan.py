@@ -87,14 +87,12 @@ def lay_out(part: Path, plan: Plan, like: ImageFile) -> None:
     _write(part, plan, like, None)
 
 
-def compress(part: Path, plan: Plan, like: ImageFile) -> Path:
-    """The pages of a laid-out file that has all its pixels, compressed, as another file beside it."""
+def compress(part: Path, plan: Plan, like: ImageFile, smaller: Path) -> None:
+    """The pages of a laid-out file that has all its pixels, compressed, as another file."""
     pages = math.prod(plan.layout.shape[: -_page_axes(plan)])
     shape = (pages, *plan.layout.shape[-_page_axes(plan) :])
     whole = np.memmap(part, plan.dtype.newbyteorder("<"), "r", pixels_begin(part), shape)
-    smaller = part.with_name(f"{part.name}.compressed")
     _write(smaller, plan, like, (np.asarray(page) for page in whole))
-    return smaller
 
 
 def _page_axes(plan: Plan) -> int:

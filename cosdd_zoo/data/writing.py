@@ -100,7 +100,7 @@ def tiff_canvas(
     """
     plan = plan_of(like, np.dtype(dtype), form)
     key = key_of(work, like, plan)
-    if resume and (done := finished(path, key)):
+    if resume and (done := finished(path, key)) and done.n_pixels == math.prod(plan.layout.shape):
         yield Finished(plan.turned, plan.dtype, n_dims, done)
         return
     with result_beside(path, overwrite, keep=can_be_gone_on_with if work is not None else None) as result:
@@ -115,7 +115,8 @@ def tiff_canvas(
             check_whole(canvas, path)
             verify(result.part, plan, path)
             if form.compression not in ("default", "none"):
-                result.finished = compress(result.part, plan, like)
+                result.finished = part_of(path).with_name(f"{part_of(path).name}.compressed")
+                compress(result.part, plan, like, result.finished)
                 verify(result.finished, plan, path)
         except BaseException as error:
             if work is None or not can_be_gone_on_with(error):
@@ -124,8 +125,8 @@ def tiff_canvas(
 
 
 def finished(path: Path, key: str) -> Journal | None:
-    """The journal of a result that has its name already, if it is of this work."""
-    journal = Journal(journal_of(path, ""), key, path.exists())
+    """The journal of a result that has its name already, if it is of this work and there is nothing left to write."""
+    journal = Journal(journal_of(path, ""), key, path.exists() and not part_of(path).exists())
     if not journal.resume:
         return None
     journal.keep(lambda block: True)

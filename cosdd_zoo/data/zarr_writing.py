@@ -5,6 +5,7 @@ Blocks that meet only at the edges of chunks may be written by several processes
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -105,7 +106,7 @@ def zarr_canvas(
     """As `writing.tiff_canvas`, for a store. inner: sides of the windows that it will be written by, in px along *."""
     plan = zarr_plan(like, n_dims, np.dtype(dtype), form, inner)
     key = key_of(work, like, plan)
-    if resume and (done := finished(path, key)):
+    if resume and (done := finished(path, key)) and done.n_pixels == math.prod(plan.turned.layout.shape):
         yield Finished(plan.turned, plan.dtype, n_dims, done)
         return
     with result_beside(path, overwrite, keep=can_be_gone_on_with if work is not None else None) as result:

@@ -6,20 +6,23 @@ names as done, with the same model, settings and input, and goes on inside of th
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from cosdd_zoo.data.beside import beside, make_folder
+from cosdd_zoo.data.beside import make_folder
+from cosdd_zoo.data.canvas import Format
 from cosdd_zoo.data.finding import Source
 from cosdd_zoo.data.images import open_image
 from cosdd_zoo.data.ome_zarr import source_stamp
-from cosdd_zoo.data.results import finish_stores, result_path
+from cosdd_zoo.data.results import finish_stores, is_a_store, result_path
 from cosdd_zoo.data.writing import forget
-from cosdd_zoo.errors import ConfigError, CosddError
+from cosdd_zoo.errors import ConfigError, CosddError, OutputError
 from cosdd_zoo.inference.denoise import Denoiser
 from cosdd_zoo.inference.estimate import Advance
 from cosdd_zoo.inference.files import Do, Saved, Settings, denoise_file
@@ -93,35 +96,94 @@ def denoise_files(
     An image that cannot be denoised is an Outcome with its sentence, unless fail_fast: then its CosddError is raised,
     as it is when there is one image only. Raises OutputError when the log cannot be written.
     """
-    earlier = read_log(folder / LOG) if resume and (folder / LOG).exists() else None
+    earlier = _earlier(folder, denoiser, settings) if resume else None
     log = Log(str(model.resolve()), denoiser.digest, _settled(settings, denoiser, earlier))
-    before = _done_before(earlier, log)
-    if earlier is None or not _is_same_work(earlier, log):
-        _set_aside(folder / LOG)
-    known = {s: before[named] for s in sources if (named := str(s.path.resolve())) in before}
-    known = {s: outcome for s, outcome in known.items() if _still_holds(outcome, s.path, folder)}
-    for outcome in known.values():
-        advance(1.0)
-        before.pop(outcome.input)
-        log = log._replace(files=(*log.files, outcome))
-        yield outcome._replace(status="skipped")
-    _write(folder, log, before)
-    runs = [Run(s, folder, log.settings, resume, overwrite) for s in sources if s not in known]
+    before = {f.input: f for f in earlier.files if f.status == "done"} if earlier else {}
+    book = _Book(folder, log, before, earlier is not None)
+    todo: list[Run] = []
     try:
-        for outcome in doing(denoiser, runs, fail_fast or len(sources) == 1, advance):
-            before.pop(outcome.input, None)
-            log = log._replace(files=(*log.files, outcome))
-            _write(folder, log, before)
-            for name in (outcome.output, outcome.std) if outcome.status == "done" else ():
-                if name:
-                    forget(folder / name)
-            yield outcome
+        for s, problem in _with_places(sources, folder, settings.format):
+            run = Run(s, folder, log.settings, resume, overwrite)
+            known = before.get(run.name)
+            if problem:
+                if fail_fast:
+                    raise ConfigError(problem)
+                advance(1.0)
+                yield book.kept(run.named("failed")._replace(error=problem))
+            elif known and _still_holds(known, s.path, folder):
+                advance(1.0)
+                yield book.kept(known)._replace(status="skipped")
+            else:
+                todo.append(run)
+        book.write()
+        for outcome in doing(denoiser, todo, fail_fast or len(sources) == 1, advance):
+            yield book.kept(outcome)
     except CosddError:
-        if not log.files and not before:  # it tells of nothing
-            (folder / LOG).unlink(missing_ok=True)
+        book.close_if_empty()
         raise
-    done = {f.input: folder / f.output for f in log.files if f.status == "done"}
-    finish_stores(folder, [(s, done[named]) for s in sources if (named := str(s.path.resolve())) in done])
+    finally:
+        done = {f.input: f for f in book.log.files if f.status == "done"}
+        both = [(s, done[named]) for s in sources if (named := str(s.path.resolve())) in done]
+        finish_stores(folder, [(s, folder / name) for s, f in both for name in (f.output, f.std) if name])
+
+
+class _Book:
+    """The log on the disk. One of other work in the same folder is kept, under a number, once there is news."""
+
+    def __init__(self, folder: Path, log: Log, before: dict[str, Outcome], is_ours: bool) -> None:
+        self.path, self.log, self.before = folder / LOG, log, dict(before)
+        self.is_ours = is_ours or not self.path.exists()
+
+    def kept(self, outcome: Outcome) -> Outcome:
+        """Writes down what became of an image; then the journals of its results are no longer needed."""
+        self.before.pop(outcome.input, None)
+        self.log = self.log._replace(files=(*self.log.files, outcome))
+        if outcome.status == "done" and not self.is_ours:
+            self._set_aside()
+            self.is_ours = True
+        self.write()
+        for name in (outcome.output, outcome.std) if outcome.status == "done" else ():
+            if name:
+                forget(self.path.parent / name)
+        return outcome
+
+    def write(self) -> None:
+        """The log so far, with what was done before and is still to come. Raises OutputError where it cannot be."""
+        if not self.is_ours:
+            return
+        text = self.log._replace(files=(*self.log.files, *self.before.values())).as_text()
+        part = self.path.with_name(f".{LOG}.{os.getpid()}.part")  # others may be writing into the same folder
+        try:
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, self.path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise OutputError(
+                f"{self.path} was not written: {error.strerror or error}. Choose another place."
+            ) from error
+
+    def close_if_empty(self) -> None:
+        """Removes a log that tells of nothing."""
+        if self.is_ours and not self.log.files and not self.before:
+            self.path.unlink(missing_ok=True)
+
+    def _set_aside(self) -> None:
+        number = next(n for n in itertools.count(1) if not self.path.with_name(f"{self.path.stem}-{n}.json").exists())
+        with contextlib.suppress(FileNotFoundError):
+            self.path.rename(self.path.with_name(f"{self.path.stem}-{number}.json"))
+
+
+def _with_places(sources: Sequence[Source], folder: Path, format: Format) -> Iterator[tuple[Source, str]]:
+    """Each image, and what is wrong with its place: another image's result has it already."""
+    taken: dict[Path, Source] = {}
+    for source in sources:
+        path = result_path(source, folder, format)
+        other = taken.setdefault(path, source)
+        problem = (
+            f"its result would be {path}, as that of {other.path} is. Denoise one of them into another folder, or give "
+            "the folder above both with --recursive."
+        )
+        yield source, "" if other is source else problem
 
 
 def read_log(path: Path) -> Log:
@@ -197,41 +259,25 @@ class Run(NamedTuple):
 
     @property
     def is_to_a_store(self) -> bool:
-        place = result_path(self.source, self.folder, self.settings.format)
-        return any(part.endswith(".zarr") for part in place.relative_to(self.folder).parts)
+        return self.settings.format == "ome-zarr" or (self.settings.format == "same" and is_a_store(self.source.holder))
+
+
+def _earlier(folder: Path, denoiser: Denoiser, settings: Settings) -> Log | None:
+    """The log of an earlier run of the same model and settings, the newest one."""
+    logs = [path for path in (folder / LOG, *folder.glob(f"{Path(LOG).stem}-*.json")) if path.exists()]
+    for path in sorted(logs, key=lambda p: (p.name != LOG, -p.stat().st_mtime_ns)):
+        log = read_log(path)
+        of_log = log.settings if settings.tile_px is not None else log.settings._replace(tile_px=None)
+        if log.model_sha256 == denoiser.digest and of_log == settings:
+            return log
+    return None
 
 
 def _settled(settings: Settings, denoiser: Denoiser, earlier: Log | None) -> Settings:
     """With the tile that memory suffices for now, or did when the run that is gone on with began."""
     if settings.tile_px is not None:
         return settings
-    if earlier and earlier.settings._replace(tile_px=None) == settings:
-        return earlier.settings
-    return settings._replace(tile_px=denoiser.tile_px(settings.halo_px))
-
-
-def _is_same_work(one: Log, other: Log) -> bool:
-    return (one.model_sha256, one.settings) == (other.model_sha256, other.settings)
-
-
-def _set_aside(path: Path) -> None:
-    """Keeps the log of other work in the same folder, under a number."""
-    if path.exists():
-        number = next(n for n in itertools.count(1) if not path.with_name(f"{path.stem}-{n}.json").exists())
-        path.rename(path.with_name(f"{path.stem}-{number}.json"))
-
-
-def _write(folder: Path, log: Log, before: dict[str, Outcome]) -> None:
-    """The log so far, with what was done before and is still to come."""
-    with beside(folder / LOG, overwrite=True) as part:
-        part.write_text(log._replace(files=(*log.files, *before.values())).as_text(), encoding="utf-8")
-
-
-def _done_before(earlier: Log | None, log: Log) -> dict[str, Outcome]:
-    """The files that an earlier run of the same model and settings finished, by their inputs."""
-    if earlier is None or not _is_same_work(earlier, log):
-        return {}
-    return {f.input: f for f in earlier.files if f.status == "done"}
+    return earlier.settings if earlier else settings._replace(tile_px=denoiser.tile_px(settings.halo_px))
 
 
 def _still_holds(known: Outcome, path: Path, folder: Path) -> bool:

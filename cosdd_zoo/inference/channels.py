@@ -30,9 +30,8 @@ def groups_of(
     Raises ImageError for a channel that is not there, or a number of them that does not fit.
     """
     names = [channel.name for channel in image.described().channels] if image.n_channels != n_channels else []
-    if chosen is None and trained_on and all(names.count(name) == 1 for name in trained_on):
-        chosen = ",".join(str(names.index(name)) for name in trained_on)
-    if chosen is None:
+    wanted = [names.index(name) for name in trained_on] if all(names.count(name) == 1 for name in trained_on) else []
+    if chosen is None and not wanted:
         if image.n_channels != n_channels:
             raise ImageError(
                 f"{image.name} has {count(image.n_channels)}{named_channels(image)} (axes {image.axes}, shape "
@@ -41,11 +40,11 @@ def groups_of(
             )
         everything = tuple(range(n_channels))
         return [Group(everything, everything)]
-    wanted = chosen_channels(image, chosen)
+    wanted = chosen_channels(image, chosen) if chosen is not None else wanted
     if n_channels not in (1, len(wanted)):
         raise ImageError(
-            f"--channels {chosen!r} names {count(len(wanted))}, but the model was trained on {n_channels}: name as "
-            "many, in the order of the training."
+            f"--channels {chosen or trained_on!r} names {count(len(wanted))}, but the model was trained on "
+            f"{n_channels}: name as many, in the order of the training."
         )
     parts = [wanted[i : i + n_channels] for i in range(0, len(wanted), n_channels)]
     if drop:

@@ -72,6 +72,7 @@ class Denoiser:
         self.n_out_channels = config.network.n_channels
         self.items_at_once: int | None = None
         """By default as many as memory suffices for, on a GPU; one on a CPU."""
+        self.has_divided = False
         self.most_px: int | None = None
         """Windows of more pixels are divided; known since memory did not suffice for one."""
 
@@ -86,6 +87,12 @@ class Denoiser:
     @property
     def network(self) -> NetworkConfig:
         return self.config.network
+
+    def as_made(self, groups: list[Group]) -> list[Group]:
+        """The groups, or where the model makes channels of another kind than it takes those alone."""
+        if self.n_out_channels == self.network.n_channels:
+            return groups
+        return [Group(group.source, tuple(range(self.n_out_channels))) for group in groups[:1]]
 
     @property
     def channel_names(self) -> list[str]:
@@ -128,6 +135,7 @@ class Denoiser:
         check_uncertainty(uncertainty, direct, n_samples)
         opened = from_array(image, axes)
         groups = groups_of(opened, self.network.n_channels, channels, others == "drop", self.channel_names)
+        groups = self.as_made(groups)
         estimator = self.estimator(self.default_samples if n_samples is None else n_samples, direct, seed, tolerance)
         n_dims, n_items = self.network.n_dims, self.n_items(opened)
         parts = [
@@ -174,7 +182,11 @@ class Denoiser:
     def samples(
         self, image: NDArray[Any] | xarray.DataArray, n_samples: int, *, axes: str | None = None, seed: int = 0
     ) -> Iterator[Any]:
-        """Single posterior samples, one after another, each in the form of the input, float32."""
+        """Single posterior samples, one after another, each in the form of the input, float32.
+
+        Raises ConfigError for a package that is not ours.
+        """
+        self.estimator(n_samples, seed=seed)
         opened = from_array(image, axes)
         n_items, n_dims = self.n_items(opened), self.network.n_dims
         for k in range(n_samples):
@@ -226,6 +238,7 @@ class Denoiser:
                 self.most_px = int(np.prod(size)) - 1
                 give_back(self.device)
                 advance(-done)
+        self.has_divided = True
         stride = image_order(self.network, self.network.total_stride())
         halves = halves_of(bounds, stride, halos(self.network, halo_px))
         if not halves:

@@ -106,11 +106,11 @@ def work_of(denoiser: Denoiser, image: ImageFile, settings: Settings) -> Work:
     estimator = denoiser.estimator(settings.samples, settings.direct, settings.seed, settings.tolerance)
     names = denoiser.channel_names
     groups = groups_of(image, denoiser.network.n_channels, settings.channels, settings.others == "drop", names)
-    n_dims, kept = denoiser.network.n_dims, kept_channels(groups)
-    form = Form(settings.format, settings.compression, kept, len(kept))
-    if denoiser.n_out_channels != denoiser.network.n_channels:  # of another kind than those of the image
-        groups = [Group(group.source, tuple(range(denoiser.n_out_channels))) for group in groups[:1]]
-        form = form._replace(channels=None, n_channels=denoiser.n_out_channels)
+    n_dims, groups = denoiser.network.n_dims, denoiser.as_made(groups)
+    form = Form(settings.format, settings.compression, None, denoiser.n_out_channels)
+    if denoiser.n_out_channels == denoiser.network.n_channels:  # those of the image, and not of another kind
+        kept = kept_channels(groups)
+        form = form._replace(channels=kept, n_channels=len(kept))
     size = image.item_shape(n_dims)[1:]
     along = dict(zip(image.axes, image.chunks, strict=False))
     chunks = [along.get(a, 0) for a in spatial_axes(n_dims)] if image.chunks else []
@@ -143,7 +143,7 @@ def denoise_file(
 
     Raises as `work_of`, and OutputError when the result cannot be written.
     """
-    work = work_of(denoiser, image, settings)
+    work, denoiser.has_divided = work_of(denoiser, image, settings), False
     how: dict[str, Any] = {"work": work.digest, "resume": resume, "overwrite": overwrite}
     with ExitStack() as stack:
         dtype = np.dtype(np.float32) if settings.float32 or denoiser.is_foreign else image.dtype
@@ -159,7 +159,7 @@ def denoise_file(
     for one in (path, std_path) if told else ():
         if one is not None:
             forget(one)
-    return Saved(path, std_path, journal.n_saturated, journal.n_pixels, spent, denoiser.most_px is not None)
+    return Saved(path, std_path, journal.n_saturated, journal.n_pixels, spent, denoiser.has_divided)
 
 
 def write_piece(task: Task, piece: Piece, mean: Canvas, std: Canvas | None) -> None:
@@ -224,7 +224,8 @@ def _together(denoiser: Denoiser, work: Work, tasks: Iterator[Task]) -> Iterator
     n = 1 if alone else denoiser.n_at_once(work.inner)
     batch: list[Task] = []
     for task in tasks:
-        if batch and (len(batch) == n or task.group != batch[0].group or task.group.copied):
+        # by number, so that a run that is gone on with has the same batches; what was torn is done alone
+        if batch and (task.number // n != batch[0].number // n or task.group != batch[0].group or task.group.copied):
             yield batch
             batch = []
         batch.append(task)
