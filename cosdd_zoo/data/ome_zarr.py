@@ -18,10 +18,12 @@ import numpy as np
 
 from cosdd_zoo.data.axes import Array, check_axes
 from cosdd_zoo.data.metadata import Channel, Metadata, nothing_known
-from cosdd_zoo.data.pixels import Region, decoded, native, stamp
+from cosdd_zoo.data.pixels import DecodedCache, Region, native, stamp
 from cosdd_zoo.errors import ImageError
 
 _AXES = "tczyx"
+_CHUNKS = DecodedCache(96 * 2**20)
+"""Two rows of chunks of a wide image, which windows that follow one another share, in each process."""
 _HEADERS = ("zarr.json", ".zgroup", ".zarray")
 
 
@@ -62,7 +64,7 @@ class Chunked:
         return out
 
     def _chunk(self, place: tuple[int, ...], starts: list[int]) -> Array:
-        return decoded.get((self.path, self.stamp, place), lambda: self._decode(starts))
+        return _CHUNKS.get((self.path, self.stamp, place), lambda: self._decode(starts))
 
     def _decode(self, starts: list[int]) -> Array:
         region = tuple(slice(b, min(b + c, n)) for b, c, n in zip(starts, self.chunks, self.shape, strict=True))
