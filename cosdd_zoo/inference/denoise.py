@@ -22,7 +22,7 @@ from cosdd_zoo.config import NetworkConfig, RunConfig
 from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.axes import Array
 from cosdd_zoo.data.images import ImageFile
-from cosdd_zoo.devices import found_device, keep_freed_memory
+from cosdd_zoo.devices import found_device
 from cosdd_zoo.errors import ConfigError, ImageError
 from cosdd_zoo.inference.channels import Group, groups_of
 from cosdd_zoo.inference.estimate import Advance, Estimate, Estimator
@@ -67,8 +67,6 @@ class Denoiser:
         self.config, self.facts = config, facts or {}
         self.device = torch.device(found_device(device))
         self.engine = engine.to(self.device)
-        if self.device.type == "cpu":
-            keep_freed_memory()
         self.n_out_channels = config.network.n_channels
         self.items_at_once: int | None = None
         """By default as many as memory suffices for, on a GPU; one on a CPU."""
