@@ -74,7 +74,7 @@ def killed(model: str, images: Path, out: Path, after_s: float) -> tuple[int, in
     except subprocess.TimeoutExpired:
         run.kill()
         run.wait()
-    return len(list(out.glob("*_denoised*"))), len(list(out.glob(".*.part")))
+    return len(list(out.glob("[!.]*_denoised*"))), len(list(out.glob(".*.part")))
 
 
 def command(model: str, images: Path, out: Path, *more: str) -> list[str]:
