@@ -20,7 +20,7 @@ from cosdd_zoo import load
 from cosdd_zoo.checkpoint import Checkpoint
 from cosdd_zoo.cli import app
 from cosdd_zoo.data.finding import find_sources
-from cosdd_zoo.errors import ConfigError
+from cosdd_zoo.errors import ConfigError, OutputError
 from cosdd_zoo.inference.batch import LOG, denoise_files, one_after_another
 from cosdd_zoo.inference.cluster import Cluster, connected
 from cosdd_zoo.inference.files import Settings
@@ -128,6 +128,64 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(weights: Path, tmp_p
     assert sorted(o.input for o in found) == sorted(o.input for o in alone)
     assert files(tmp_path / "many") == files(tmp_path / "one")
     assert {o.input: o.n_saturated for o in found} == {o.input: o.n_saturated for o in alone}
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_every_worker_goes_on_with_a_new_one(
+    weights: Path, tmp_path: Path, machines: Machines
+) -> None:
+    """Jobs of a queue are taken away together: nothing that a task needs may lie on workers alone."""
+    (source,) = find_sources([store(tmp_path / "large.ome.zarr", scene(1, 130, 100), "tyx", chunks=(1, 32, 32))])
+    denoiser = load(weights, "cpu")
+    for folder in ("one", "many"):
+        (tmp_path / folder).mkdir()
+    list(denoise_files(denoiser, weights, [source], tmp_path / "one", SETTINGS, doing=one_after_another))
+    n_blocks = 0
+
+    def replace_all(share: float) -> None:
+        nonlocal n_blocks
+        n_blocks += 1
+        if n_blocks == 3:
+            for worker in machines.workers:
+                os.kill(worker.pid, signal.SIGKILL)
+            machines.workers.append(machines.worker(2))
+
+    with connected(machines.address, None) as client:
+        client.wait_for_workers(2)
+        doing = Cluster(client, load, weights, "cpu")
+        (found,) = denoise_files(
+            denoiser, weights, [source], tmp_path / "many", SETTINGS, advance=replace_all, doing=doing
+        )
+    assert found.status == "done"
+    assert n_blocks == 20
+    assert files(tmp_path / "many") == files(tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_is_a_sentence_and_resumed_from(
+    weights: Path, tmp_path: Path, machines: Machines
+) -> None:
+    (source,) = find_sources([store(tmp_path / "large.ome.zarr", scene(1, 130, 100), "tyx", chunks=(1, 32, 32))])
+    denoiser = load(weights, "cpu")
+    for folder in ("one", "many"):
+        (tmp_path / folder).mkdir()
+    list(denoise_files(denoiser, weights, [source], tmp_path / "one", SETTINGS, doing=one_after_another))
+    n_blocks = 0
+
+    def stop_it(share: float) -> None:
+        nonlocal n_blocks
+        n_blocks += 1
+        if n_blocks == 3:
+            machines.scheduler.kill()
+
+    with connected(machines.address, None) as client:
+        client.wait_for_workers(2)
+        doing = Cluster(client, load, weights, "cpu")
+        with pytest.raises(OutputError, match="go on with --resume"):
+            list(denoise_files(denoiser, weights, [source], tmp_path / "many", SETTINGS, advance=stop_it, doing=doing))
+    (found,) = denoise_files(denoiser, weights, [source], tmp_path / "many", SETTINGS, resume=True)
+    assert found.status == "done"
+    assert files(tmp_path / "many") == files(tmp_path / "one")
 
 
 @pytest.mark.slow

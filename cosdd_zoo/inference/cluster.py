@@ -41,7 +41,10 @@ FEW_TASKS = 16
 
 
 class Blocks(NamedTuple):
-    """What a worker must know to do tasks of one image."""
+    """What a worker must know to do tasks of one image; so little that each task brings it along.
+
+    Scattered to a worker it would be lost with that worker, and with it every task that needs it.
+    """
 
     load: Load
     model: str
@@ -80,8 +83,7 @@ class Cluster(NamedTuple):
         canvases = {i: canvas for i, canvas in enumerate((mean, std)) if isinstance(canvas, ZarrCanvas)}
         parts = tuple((i, canvas.part, canvas.plan) for i, canvas in canvases.items())
         about = Blocks(self.load, str(self.model), self.device, work.image, work.settings, parts)
-        known = self.client.scatter(about, broadcast=False, hash=False)
-        calls = ((_block, (known, task.number)) for task in missing(work, mean, std))
+        calls = ((_block, (about, task.number)) for task in missing(work, mean, std))
         for number, blocks in self._done(calls):
             for canvas, block in zip(canvases.values(), blocks, strict=True):
                 canvas.journal.add(number, block)
@@ -89,7 +91,7 @@ class Cluster(NamedTuple):
 
     def _done(self, calls: Iterator[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Iterator[Any]:
         """The results of calls, as they come; few are under way at a time."""
-        from distributed import KilledWorker, as_completed
+        from distributed import CancelledError, KilledWorker, as_completed
 
         threads = max(1, sum(self.client.nthreads().values()))
         running: Any = as_completed([], with_results=False)
@@ -105,6 +107,11 @@ class Cluster(NamedTuple):
             raise OutputError(
                 f"Workers of the cluster died several times at the same task ({error}): most often they lack memory. "
                 "Give smaller --tile-px, or workers with more memory, and go on with --resume."
+            ) from error
+        except CancelledError as error:
+            raise OutputError(
+                f"The cluster gave up a task ({error}): its scheduler was stopped, or no longer answers. "
+                "Start it again and go on with --resume."
             ) from error
         finally:
             self.client.cancel(list(running.futures))
