@@ -133,7 +133,7 @@ def overhead(side: int) -> None:
 
 
 def workers(side: int) -> None:
-    from cosdd_zoo.inference.cluster import Cluster, connected
+    from cosdd_zoo.inference.cluster import Blocks, Cluster, connected
 
     print("| workers | seconds | ratio |\n|---|---|---|", flush=True)
     with workplace() as folder:
@@ -185,10 +185,12 @@ def blocks() -> None:
                 file.flush()
         journal_s = (time.perf_counter() - begun) / 200
     with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
-        client.gather(client.map(_nothing, range(200), pure=False))
-        begun = time.perf_counter()
-        client.gather(client.map(_nothing, range(2000), pure=False))
-        scheduler_s = (time.perf_counter() - begun) / 2000
+        doing = Cluster(client, load, Path("model"), "cpu")
+        about = Blocks(load, "model", "cpu", image, work.settings, ())  # as much as a task brings along
+        for n in (200, 2000):
+            begun = time.perf_counter()
+            list(doing.results((_nothing, (about, number)) for number in range(n)))
+            scheduler_s = (time.perf_counter() - begun) / n
     n_bytes = 2 * 1024 * 1024 * 2  # read and written, uint16, uncompressed
     costs = {
         "compute": float(np.median(compute_s)),
@@ -214,7 +216,7 @@ def blocks() -> None:
             print(f"| {n} x {label} | {speed} | {limit} |")
 
 
-def _nothing(number: int) -> int:
+def _nothing(about: Blocks, number: int) -> int:
     return number
 
 

@@ -71,7 +71,7 @@ class Cluster(NamedTuple):
 
     def _images(self, runs: Sequence[Run], raises: bool, advance: Advance) -> Iterator[Outcome]:
         calls = ((_image, (self.load, str(self.model), self.device, run, raises)) for run in runs)
-        for outcome in self._done(calls):
+        for outcome in self.results(calls):
             advance(1.0)
             yield outcome
 
@@ -84,12 +84,12 @@ class Cluster(NamedTuple):
         parts = tuple((i, canvas.part, canvas.plan) for i, canvas in canvases.items())
         about = Blocks(self.load, str(self.model), self.device, work.image, work.settings, parts)
         calls = ((_block, (about, task.number)) for task in missing(work, mean, std))
-        for number, blocks in self._done(calls):
+        for number, blocks in self.results(calls):
             for canvas, block in zip(canvases.values(), blocks, strict=True):
                 canvas.journal.add(number, block)
             advance(share)
 
-    def _done(self, calls: Iterator[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Iterator[Any]:
+    def results(self, calls: Iterator[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Iterator[Any]:
         """The results of calls, as they come; few are under way at a time."""
         from distributed import CancelledError, KilledWorker, as_completed
 
