@@ -133,7 +133,7 @@ def overhead(side: int) -> None:
 
 
 def workers(side: int) -> None:
-    from cosdd_zoo.inference.cluster import Blocks, Cluster, connected
+    from cosdd_zoo.inference.cluster import Cluster, connected
 
     print("| workers | seconds | ratio |\n|---|---|---|", flush=True)
     with workplace() as folder:
