@@ -31,6 +31,7 @@ from cosdd_zoo.config import RunConfig, preset
 from cosdd_zoo.data.finding import find_sources
 from cosdd_zoo.data.images import open_image
 from cosdd_zoo.inference.batch import denoise_files
+from cosdd_zoo.inference.cluster import Blocks, Cluster, connected
 from cosdd_zoo.inference.denoise import Denoiser
 from cosdd_zoo.inference.files import Settings, denoise_file, work_of
 from cosdd_zoo.inference.windows import read_window
@@ -133,8 +134,6 @@ def overhead(side: int) -> None:
 
 
 def workers(side: int) -> None:
-    from cosdd_zoo.inference.cluster import Cluster, connected
-
     print("| workers | seconds | ratio |\n|---|---|---|", flush=True)
     with workplace() as folder:
         model = folder / "model.safetensors"
