@@ -56,12 +56,14 @@ def best_gaussian(noisy: Image, truth: Image) -> BestGaussian:
 
 def gaussian_blur(image: Image, sigma_px: float) -> NDArray[np.float64]:
     """Blur along the last two axes; beyond a border the image goes on mirrored, border pixel included."""
+    return blur_along(blur_along(image, sigma_px, -2), sigma_px, -1)
+
+
+def blur_along(image: Image, sigma_px: float, axis: int) -> NDArray[np.float64]:
+    """Blur along one axis; beyond a border the image goes on mirrored, border pixel included."""
     radius = max(1, int(_TRUNCATE * sigma_px + 0.5))
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma_px) ** 2)
-    blurred = np.asarray(image, np.float64)
-    for axis in (-2, -1):
-        blurred = _convolve(blurred, kernel / kernel.sum(), axis)
-    return blurred
+    return _convolve(np.asarray(image, np.float64), kernel / kernel.sum(), axis)
 
 
 def _convolve(image: NDArray[np.float64], kernel: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

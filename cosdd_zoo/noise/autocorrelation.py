@@ -8,6 +8,7 @@ the noise's own r; what it has at lags across the noise axis is signal that was 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +48,26 @@ def autocorrelation(residual: NDArray[Any], max_lag_px: int = 10) -> Autocorrela
     if variance <= 0:
         raise ValueError("the images are constant: there is nothing to correlate")
     return Autocorrelation(mean / variance, n_pairs)
+
+
+def masked_autocorrelation(
+    residuals: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]], max_lag_px: int = 10
+) -> Autocorrelation:
+    """The same over pairs of pixels that are both in the mask, of images [Y, X] whose mean is about 0.
+
+    Raises ValueError where no pair of some lag is, or the residuals are constant.
+    """
+    lags = np.arange(-max_lag_px, max_lag_px + 1)
+    total, n_pairs = np.zeros((len(lags), len(lags))), np.zeros((len(lags), len(lags)))
+    for residual, mask in zip(residuals, masks, strict=True):
+        total += _sums(np.where(mask, residual, 0.0), lags)
+        n_pairs += np.rint(_sums(mask.astype(np.float64), lags))
+    if n_pairs.min() < 1:
+        raise ValueError(f"no two pixels of the mask are {max_lag_px} px apart")
+    mean = total / n_pairs
+    if mean[max_lag_px, max_lag_px] <= 0:
+        raise ValueError("the images are constant: there is nothing to correlate")
+    return Autocorrelation(mean / mean[max_lag_px, max_lag_px], n_pairs)
 
 
 def beyond_axis(residual: NDArray[Any], noise_axis: str, max_lag_px: int = 5) -> float:

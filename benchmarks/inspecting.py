@@ -1,0 +1,128 @@
+"""Whether `inspect` finds the noise: on every simulated kind, where the truth is known, and on real sets.
+
+    python benchmarks/inspecting.py simulated [DRAWS]     axis and gain, 100 draws of every kind and scene by default
+    python benchmarks/inspecting.py real FOLDER           the sets of a folder, against what is written here of each
+
+A draw is `FRAMES` frames of 256 x 256 px of a scene, at a signal-to-noise ratio (deviation of the signal over that of
+the noise) drawn log-uniformly from 1 to 10. Scenes: those of the package, and bars along x or y, the hard case: they
+cross the frame from end to end, with edges as sharp as a microscope's point-spread function (sigma 1 px) lets them be.
+The gain asked for is the slope of the variance against the grey value, as it is for the simulated noise.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosdd_zoo.data.finding import find_images
+from cosdd_zoo.data.images import open_image
+from cosdd_zoo.data.metrics import gaussian_blur
+from cosdd_zoo.data.simulate import NOISES, Noise, photon_stack
+from cosdd_zoo.data.simulate.scenes import SCENES
+from cosdd_zoo.noise.inspection import frames_of, noise_of
+
+SIDE_PX = 256
+FRAMES = 4
+SNR = (1.0, 10.0)
+FLAT = {"checkerboard": "falls"}
+"""Kinds whose variance has no gain to be found."""
+AXES = {"fmd_test_mix": "SYX"}
+"""Of files that do not say."""
+REAL = {
+    "hagen_confocal/actin_low*": "x",
+    "nd_2p_flim/*_noisy*": "x",
+    "nd_2p_lfi/*": "x",
+    "fmd_test_mix/*_raw*": "x",
+    "stem_singles/*": "x",
+    "tkrem_sim/*_noisy*": "x",
+    "emccd_pn2v/convallaria*": "x",
+    "w2s_8bit/*_noisy*": "none",
+    "sima_2p/*": "x",
+    "misc_singles/ir_car_stripes*": "y",
+}
+
+
+def main(what: str, *given: str) -> None:
+    if what == "simulated":
+        simulated(int(given[0]) if given else 100)
+    else:
+        real(Path(given[0]))
+
+
+def simulated(n_draws: int) -> None:
+    print(
+        "| noise | scene | axis right | gain, median error | 95 of 100 below | within 10 % |\n|---|---|---|---|---|---|"
+    )
+    for kind, noise in NOISES.items():
+        for scene in [*SCENES, "bars along x", "bars along y"]:
+            found = [draw(noise(), scene, seed) for seed in range(n_draws)]
+            right = sum(axis == noise.axis for axis, _ in found)
+            errors = np.array([e for _, e in found])
+            median, most = 100 * np.median(errors), 100 * np.quantile(errors, 0.95)
+            gain = f"{median:.1f} % | {most:.1f} % | {np.mean(errors <= 0.1):.0%}" if kind not in FLAT else "| | "
+            print(f"| {kind} | {scene} | {right} of {n_draws} | {gain} |", flush=True)
+
+
+def draw(noise: Noise, scene: str, seed: int) -> tuple[str, float]:
+    """The axis found, and the relative error of the gain."""
+    rng = np.random.default_rng(seed)
+    snr = float(np.exp(rng.uniform(*np.log(SNR))))
+    drawn = bars if scene.startswith("bars") else SCENES[scene]
+    photons = np.stack([drawn(SIDE_PX, rng) for _ in range(FRAMES)])
+    if scene.endswith("y"):
+        photons = photons.transpose(0, 2, 1)
+    photons = at_snr(photons, noise, snr)
+    stack = photon_stack(noise, photons, seed)
+    found = noise_of(list(stack.noisy), [False] + [True] * (FRAMES - 1))
+    slope = slope_of(noise, photons)
+    return found.axis, abs(found.levels.gain / slope - 1)
+
+
+def slope_of(noise: Noise, photons: NDArray[np.float64]) -> float:
+    low, high = np.quantile(photons, [0.01, 0.99])
+    a, b = (float(noise.variance(np.array(f))) for f in (low, high))
+    return (b - a) / (noise.gain * (high - low))
+
+
+def at_snr(photons: NDArray[np.float64], noise: Noise, snr: float) -> NDArray[np.float64]:
+    """Photons by the one factor that gives this ratio."""
+    low, high = 1e-3, 1e3
+    for _ in range(60):
+        middle = float(np.sqrt(low * high))
+        f = photons * middle
+        is_less = noise.gain * f.std() / np.sqrt(noise.variance(f).mean()) < snr
+        low, high = (middle, high) if is_less else (low, middle)
+    return photons * middle
+
+
+def bars(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Bars along x of 3 to 24 px, of any brightness, through a point-spread function; [size, size] photons."""
+    profile, at = np.zeros(size), 0
+    while at < size:
+        width = int(rng.integers(3, 25))
+        profile[at : at + width] = rng.uniform(0, 40) * rng.integers(0, 2)
+        at += width
+    return gaussian_blur(np.tile(profile[:, None], (1, size)), 1.0) + 3.0
+
+
+def real(folder: Path) -> None:
+    print("| images | axis | found | | r along x, 1 to 3 | r along y, 1 to 3 | gain | SNR | method |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for pattern, axis in REAL.items():
+        for path in find_images([str(folder / pattern)]):
+            frames = frames_of([open_image(path, AXES.get(path.parent.name))])
+            found = noise_of([f.pixels[0] for f in frames], [f.follows for f in frames])
+            along = [" ".join(f"{v:.2f}" for v in c.r[:3]) for c in (found.x, found.y)]
+            said = "" if found.axis == axis else "**wrong**"
+            print(
+                f"| {path.parent.name}/{path.name} | {axis} | {found.axis} ({found.certainty}) | {said} | {along[0]} "
+                f"| {along[1]} | {found.levels.gain:.3g} ({found.levels.trend}) | {found.snr:.2g} | {found.method} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

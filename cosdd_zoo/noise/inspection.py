@@ -1,0 +1,288 @@
+r"""What the noise of some images is like, found before anything is trained and without a clean image.
+
+Of up to 24 frames, 1024 x 1024 px of each at most: the noise's correlation along both axes with its error, its variance
+against the grey value, broken and saturated pixels, traces of processing, and drift.
+
+The noise is that of single frames, or of differences of consecutive ones where these show less structure, which they do
+when the same thing was taken twice; both through differences across lines, in flat blocks (noise.lines).
+
+    frame differences     e = (x_2 - x_1) / sqrt(2)
+    flat regions          the flattest blocks show at most twice the structure that the noise alone would
+    high-pass residuals   they show more: there is no flat place, and signal may be taken for noise
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cosdd_zoo.data.images import ImageFile, check_finite
+from cosdd_zoo.data.metrics import gaussian_blur
+from cosdd_zoo.data.outliers import standing_out, threshold
+from cosdd_zoo.errors import ImageError
+from cosdd_zoo.noise.autocorrelation import Autocorrelation, masked_autocorrelation
+from cosdd_zoo.noise.levels import Levels, Lines, levels_of
+from cosdd_zoo.noise.lines import (
+    BLOCK_PX,
+    BLUR_PX,
+    CERTAIN,
+    ORDER,
+    Axis,
+    Blocks,
+    Correlation,
+    Floats,
+    blocks_along,
+    correlation,
+    flat,
+    mask_of,
+    together,
+)  # fmt: skip
+from cosdd_zoo.noise.spectrum import Spectrum, spectrum_along
+from cosdd_zoo.noise.traces import Pixels, pixels_of
+
+NoiseAxis = Literal["x", "y", "z", "none", "both"]
+Method = Literal["frame differences", "flat regions", "high-pass residuals"]
+Certainty = Literal["certain", "likely", "unsure"]
+N_FRAMES = 24
+SIDE_PX = 1024
+N_LAGS = 40
+LEAST_PX = BLOCK_PX + ORDER + 1
+WEAK = 0.03
+"""A correlation that is none yet: the method is at its best from about 0.05 on."""
+BOTH = 0.5
+"""Of the stronger axis' correlation, what the weaker one has where the noise is correlated along both."""
+LESS = 0.5
+"""Of the structure of single frames, what differences show at most to be used."""
+FLAT = 2.0
+"""Times the structure of noise alone that flat blocks show at most."""
+SURROUNDINGS_PX = 8.0
+PICTURE_LAGS_PX = 10
+
+
+class Frame(NamedTuple):
+    pixels: NDArray[Any]  # [C, Y, X], as they are in the file
+    follows: bool  # directly the one before it, in the same image and place
+
+
+class Noise(NamedTuple):
+    """Of one channel."""
+
+    axis: NoiseAxis
+    certainty: Certainty
+    method: Method
+    x: Correlation
+    y: Correlation
+    spectrum_x: Spectrum
+    spectrum_y: Spectrum
+    picture: Autocorrelation  # of both axes together, in flat blocks
+    between: float  # correlation with the next frame: a fixed pattern, or noise along z; 0 for single frames
+    levels: Levels
+    structure: float  # of the flattest blocks, in that of noise alone
+    noise_std: float  # grey values, root mean square over all pixels
+    signal_std: float
+    broken_share: float
+    pixels: Pixels
+
+    @property
+    def snr(self) -> float:
+        return self.signal_std / self.noise_std if self.noise_std > 0 else float("inf")
+
+    @property
+    def is_along_y(self) -> bool:
+        """Whether y is the axis that has more of the correlation."""
+        return self.axis == "y" or (self.axis != "x" and self.y.strength > self.x.strength)
+
+    @property
+    def along(self) -> Correlation:
+        """Along the axis that has more of it."""
+        return self.y if self.is_along_y else self.x
+
+    @property
+    def length_px(self) -> int:
+        """The last lag at which the noise is correlated, a tenth as much as where it is most."""
+        if self.axis == "none":
+            return 0
+        r = self.along
+        far = np.flatnonzero(np.abs(r.r) > np.maximum(max(WEAK / 2, 0.1 * r.strength), CERTAIN * r.error))
+        return int(far[-1]) + 1 if len(far) else 0
+
+    @property
+    def period_px(self) -> float:
+        """Of a wave in the noise, along the axis; 0 where there is none."""
+        return (self.spectrum_y if self.is_along_y else self.spectrum_x).period_px
+
+    @property
+    def row_std(self) -> float:
+        """Standard deviation of the rows' offsets in grey values: noise that is the same all along x."""
+        return self._offsets(self.x)
+
+    @property
+    def column_std(self) -> float:
+        """Standard deviation of the columns' offsets, in grey values."""
+        return self._offsets(self.y)
+
+    def _offsets(self, r: Correlation) -> float:
+        """Of the correlation that is left at the longest lags."""
+        late = slice(len(r.r) // 2, None)
+        plateau = float(np.mean(r.r[late]))
+        is_seen = plateau > max(WEAK / 2, CERTAIN * float(np.mean(r.error[late])))
+        return self.noise_std * float(np.sqrt(plateau)) if is_seen else 0.0
+
+
+def frames_of(images: Sequence[ImageFile], n_frames: int = N_FRAMES) -> list[Frame]:
+    """Frames that are spread over the images, in pairs of consecutive ones where there are more than `n_frames`; of
+    large ones the middle. Raises ImageError for NaN or infinite pixels and for images without y, or too small.
+    """
+    items = [(k, i) for k, image in enumerate(images) for i in range(image.n_items(2))]
+    if len(items) <= n_frames:
+        chosen = list(range(len(items)))
+    else:
+        starts = np.linspace(0, len(items) - 2, n_frames // 2).astype(int)
+        chosen = sorted({int(s) + k for s in starts for k in (0, 1)})
+    out: list[Frame] = []
+    for n, at in enumerate(chosen):
+        k, i = items[at]
+        image = images[k]
+        shape = image.item_shape(2)[1:]
+        if min(shape) < LEAST_PX:
+            raise ImageError(
+                f"{image.name} is {shape[0]} x {shape[1]} px: its noise cannot be told from so few pixels. Give images "
+                f"of at least {LEAST_PX} px along y and x, or name the axes with --axes."
+            )
+        size = [min(n_px, SIDE_PX) for n_px in shape]
+        x = image.read_crop(i, 2, [(a - b) // 2 for a, b in zip(shape, size, strict=True)], size)
+        check_finite(x, image.name)
+        follows = n > 0 and chosen[n - 1] == at - 1 and items[at - 1][0] == k
+        out.append(Frame(x, follows))
+    return out
+
+
+def noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
+    """The noise of one channel of some frames, each [Y, X]; follows: whether a frame comes directly after the last.
+
+    Raises ImageError for constant images.
+    """
+    pixels = pixels_of(frames)
+    mended, clipped, n_broken = _mended(frames, pixels)
+    if not any(f.std() > 0 for f in mended):
+        raise ImageError("The images are constant: there is no noise in them. Give others, or check --axes.")
+    singles = {a: together([blocks_along(f, a, N_LAGS, c) for f, c in zip(mended, clipped, strict=True)]) for a in _XY}
+    pairs = [n for n, is_next in enumerate(follows) if is_next]
+    blocks, by_difference = singles, False
+    between = 0.0
+    if pairs:
+        apart = [_lines(mended, clipped, n, True) for n in pairs]
+        differences = {a: together([blocks_along(e.noise, a, N_LAGS, e.clipped, e.grey) for e in apart]) for a in _XY}
+        by_difference = _structure(differences["x"]) < LESS * _structure(singles["x"])
+        blocks = differences if by_difference else singles
+        between = _between([blocks_along(mended[n], "x", 0, clipped[n]) for n in pairs], differences["x"])
+    chosen = {a: flat(blocks[a]) for a in _XY}
+    x, y = (correlation(blocks[a], chosen[a]) for a in _XY)
+    axis, certainty = axis_of(x, y)
+    main: Axis = "y" if axis == "y" else "x"
+    lines = [_lines(mended, clipped, n, by_difference) for n in (pairs if by_difference else range(len(mended)))]
+    levels = levels_of([line.turned() for line in lines] if main == "y" else lines)
+    structure = _over_noise(blocks[main], chosen[main], y if main == "y" else x)
+    method: Method = (
+        "frame differences" if by_difference else "flat regions" if structure <= FLAT else "high-pass residuals"
+    )
+    masks = mask_of(chosen[main], [line.grey.shape for line in lines], main)
+    variance = float(np.mean([levels.at(f).mean() for f in mended]))
+    total = float(np.mean([f.var() for f in mended]))
+    return Noise(
+        axis=axis,
+        certainty=certainty,
+        method=method,
+        x=x,
+        y=y,
+        spectrum_x=spectrum_along([line.noise for line in lines]),
+        spectrum_y=spectrum_along([line.noise.T for line in lines]),
+        picture=_picture(lines, masks, levels),
+        between=between,
+        levels=levels,
+        structure=structure,
+        noise_std=float(np.sqrt(variance)),
+        signal_std=float(np.sqrt(max(total - variance, 0.0))),
+        broken_share=n_broken / sum(f.size for f in mended),
+        pixels=pixels,
+    )
+
+
+def _picture(lines: Sequence[Lines], masks: Sequence[NDArray[np.bool_]], levels: Levels) -> Autocorrelation:
+    """Over lags along both axes, of what stands out of its surroundings, brought to one variance."""
+    residuals = []
+    for line in lines:
+        std = np.sqrt(np.maximum(levels.at(gaussian_blur(line.grey, BLUR_PX)), 1e-6 * float(levels.variance.max())))
+        residuals.append((line.noise - gaussian_blur(line.noise, SURROUNDINGS_PX)) / std)
+    try:
+        return masked_autocorrelation(residuals, masks, PICTURE_LAGS_PX)
+    except ValueError:  # flat blocks are too few and far between
+        return masked_autocorrelation(residuals, [np.ones_like(m) for m in masks], PICTURE_LAGS_PX)
+
+
+def axis_of(x: Correlation, y: Correlation) -> tuple[NoiseAxis, Certainty]:
+    """The axis of correlation, from that along x and along y."""
+    strong, weak = max(x.strength, y.strength), min(x.strength, y.strength)
+    if strong < WEAK:
+        least = max(float(x.error.min()), float(y.error.min()))  # what could have been seen
+        return "none", "certain" if least < WEAK / 4 else "likely" if least < WEAK / 2 else "unsure"
+    if weak >= max(WEAK, BOTH * strong):
+        return "both", "likely"
+    axis: NoiseAxis = "x" if x.strength > y.strength else "y"
+    return axis, "certain" if weak < 0.2 * strong else "likely" if weak < 0.35 * strong else "unsure"
+
+
+_XY: tuple[Axis, Axis] = ("x", "y")
+
+
+def _mended(frames: Sequence[NDArray[Any]], pixels: Pixels) -> tuple[list[Floats], list[NDArray[np.bool_]], int]:
+    """Frames without broken pixels, where pixels are clipped, and the number of broken ones."""
+    mended, clipped, n_broken = [], [], 0
+    for frame in frames:
+        x = frame.astype(np.float64)
+        at_end = np.zeros(x.shape, bool)
+        at_end |= (x == pixels.low) if pixels.low_share else False
+        at_end |= (x == pixels.high) if pixels.high_share else False
+        out = standing_out(torch.from_numpy(x)[None, None])[0, 0].numpy()
+        broken = np.abs(out) > threshold(out)
+        n_broken += int(broken.sum())
+        mended.append(np.where(broken, x - out, x))
+        clipped.append(at_end)
+    return mended, clipped, n_broken
+
+
+def _lines(mended: list[Floats], clipped: list[NDArray[np.bool_]], n: int, by_difference: bool) -> Lines:
+    """Frame n, or its difference from the one before, which has the variance of one frame's noise."""
+    if not by_difference:
+        return Lines(mended[n], mended[n], clipped[n])
+    first, second = mended[n - 1], mended[n]
+    return Lines((second - first) / np.sqrt(2.0), (first + second) / 2, clipped[n - 1] | clipped[n])
+
+
+def _structure(blocks: Blocks) -> float:
+    """Over the noise's variance, on average."""
+    return float(blocks.structure.mean() / blocks.products[0].mean())
+
+
+def _between(seconds: Sequence[Blocks], differences: Blocks) -> float:
+    """Correlation of the noise with that of the frame before:  1 - Var[(e_2 - e_1) / sqrt 2] / Var[e]."""
+    single = together(seconds)
+    chosen = flat(single)
+    return 1.0 - float(differences.products[0, chosen].mean() / single.products[0, chosen].mean())
+
+
+def _over_noise(blocks: Blocks, chosen: NDArray[np.bool_], r: Correlation) -> float:
+    """The structure of the chosen blocks in that of noise with this correlation along its lines."""
+    found = float(blocks.structure[chosen].mean() / blocks.products[0, chosen].mean())
+    n = 256
+    fx, fy = np.fft.fftfreq(n), np.fft.fftfreq(n)
+    lags = np.arange(1, len(r.r) + 1)
+    seen = r.r * (np.abs(r.r) > 2 * r.error)
+    spectrum = np.maximum(1 + 2 * (seen[:, None] * np.cos(2 * np.pi * lags[:, None] * fx)).sum(axis=0), 0.0)
+    blur = np.exp(-2 * (np.pi * BLUR_PX) ** 2 * (fx[None] ** 2 + fy[:, None] ** 2)) ** 2
+    slope = np.sin(2 * np.pi * fx[None]) ** 2 + np.sin(2 * np.pi * fy[:, None]) ** 2
+    return found / float((spectrum[None] * blur * slope).mean())

@@ -1,0 +1,167 @@
+r"""The noise's variance against the grey value: what a photon counts for, and what noise there is without light.
+
+    V(s) = read_noise^2 + gain (s - offset)
+    E[d^2] = V(l),   l = sum_m w_m x_m,   w_m = C(p, m)^2 / C(2p, p)       d of noise.lines, of the lines m = 0 .. p
+
+so d^2 is regressed on l, exactly where V is a line. But l is noisy itself, which would make the slope too small, and
+shares its noise with d^2. Lines further away do not, since noise is independent from line to line: what they predict
+of l stands in for it (two-stage least squares, the blurred lines at some distances being the instruments). Each pixel
+is weighted by 1 / V^2, as the error of d^2 is in proportion to V. Errors are those of independent bands of lines.
+
+`offset` is the darkest grey value there is (1st percentile): where no place is dark, it and the read noise are too
+large, while the gain is not. Of an EMCCD the gain holds its excess noise factor, 2.
+
+Letters: N pixels, G groups of about one grey value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosdd_zoo.data.metrics import blur_along, gaussian_blur
+from cosdd_zoo.noise.lines import ORDER, Floats, across
+
+Trend = Literal["rises", "falls", "constant"]
+N_GROUPS = 24
+MOST_PX = 2**21
+"""Pixels of all frames together: more change nothing."""
+DISTANCES_PX = (4, 6, 9)
+"""Of the instruments' lines, which d does not see: one at least is not where a period of the signal turns."""
+BLURS_PX = (1.5, 6.0)
+"""Sigmas of their blur along the lines."""
+BAND_PX = 16
+DARK = 0.01
+STEADY = 0.2
+"""A relative change of V over the grey values, from the darkest to the brightest, that is none yet."""
+CLIPPED_PX, MAX_CLIPPED = 6.0, 0.02
+"""Pixels around which a larger share is clipped do not count, unless that leaves hardly any."""
+
+
+class Lines(NamedTuple):
+    """A frame, the lines of noise along its last axis; all [Y, X]."""
+
+    noise: Floats  # the frame, or the difference of two over sqrt(2)
+    grey: Floats  # the frame, or the mean of the two
+    clipped: NDArray[np.bool_]
+
+    def turned(self) -> Lines:
+        """x and y exchanged."""
+        return Lines(self.noise.T, self.grey.T, self.clipped.T)
+
+
+class Levels(NamedTuple):
+    """The variance-mean curve and its line."""
+
+    level: Floats  # [G], grey value
+    variance: Floats  # [G]
+    error: Floats  # [G], standard error of the variance
+    gain: float  # grey values per photon: the slope
+    gain_error: float
+    offset: float  # grey value of the darkest places
+    read_noise: float  # standard deviation there, in grey values
+    curvature: float  # largest distance of a parabola from the line, relative to V
+
+    @property
+    def trend(self) -> Trend:
+        change = self.gain * float(self.level[-1] - self.level[0])
+        is_seen = abs(change) > STEADY * float(np.mean(self.variance)) and abs(self.gain) > 3 * self.gain_error
+        return "constant" if not is_seen else "rises" if change > 0 else "falls"
+
+    def at(self, level: Floats | float) -> Floats:
+        """The line's variance, nowhere below 0."""
+        return np.maximum(self.read_noise**2 + self.gain * (np.asarray(level, np.float64) - self.offset), 0.0)
+
+
+class _Sampled(NamedTuple):
+    squares: Floats  # [N], d^2
+    level: Floats  # [N], l
+    beside: Floats  # [N, 1 + instruments]
+    is_whole: NDArray[np.bool_]  # [N]
+    band: NDArray[np.int64]  # [N]
+
+
+def levels_of(frames: Sequence[Lines]) -> Levels:
+    """The curve of some frames. Raises ValueError where none has noise in it."""
+    step = max(1, -(-sum(f.grey.size for f in frames) // MOST_PX))
+    parts = [_sampled(frame, step) for frame in frames]
+    first = np.cumsum([0] + [int(p.band.max()) + 1 for p in parts])
+    squares, level, beside, is_whole = (np.concatenate([p[k] for p in parts]) for k in range(4))
+    band = np.concatenate([p.band + n for p, n in zip(parts, first[:-1], strict=True)])
+    if is_whole.sum() >= 0.05 * len(is_whole):
+        squares, level, beside, band = (v[is_whole] for v in (squares, level, beside, band))
+    typical = float(squares.mean())
+    if typical <= 0:
+        raise ValueError("there is no noise")
+    weight = np.ones(len(squares))
+    for _ in range(3):
+        seen = _predicted(beside, level, weight)
+        offset = float(np.quantile(seen, DARK))
+        line, error = _fitted(seen - offset, squares, weight, band)
+        weight = 1 / np.maximum(line[0] + line[1] * (seen - offset), 0.05 * typical) ** 2
+    groups = np.array_split(np.argsort(seen, kind="stable"), N_GROUPS)
+    x, y, spread = np.array([_group(seen[g], squares[g], band[g]) for g in groups]).T
+    read_noise = math.sqrt(max(line[0], 0.0))
+    return Levels(x, y, spread, line[1], error, offset, read_noise, _curvature(x - offset, y, line))
+
+
+def _sampled(frame: Lines, step: int) -> _Sampled:
+    """Every step-th pixel along the lines."""
+    d = across(frame.noise)
+    n, reach = len(d), max(DISTANCES_PX) - ORDER // 2
+    weights = [math.comb(ORDER, m) ** 2 / math.comb(2 * ORDER, ORDER) for m in range(ORDER + 1)]
+    level = sum(w * frame.grey[m : m + n] for m, w in enumerate(weights))
+    centre = np.arange(reach, n - reach) + ORDER // 2
+    blurred = [blur_along(frame.grey, sigma, -1) for sigma in BLURS_PX]
+    beside = [(b[centre - o] + b[centre + o]) / 2 for b in blurred for o in DISTANCES_PX]
+    share = gaussian_blur(frame.clipped, CLIPPED_PX) if frame.clipped.any() else np.zeros(frame.clipped.shape)
+    kept = slice(reach, n - reach), slice(None, None, step)
+    columns = [b[:, ::step].ravel() for b in beside]
+    squares = d[kept] ** 2
+    band = np.repeat(np.arange(len(centre)) // BAND_PX, squares.shape[1])
+    whole = share[centre][:, ::step].ravel() <= MAX_CLIPPED
+    return _Sampled(
+        squares.ravel(), np.asarray(level)[kept].ravel(), np.stack([np.ones(len(band)), *columns], 1), whole, band
+    )
+
+
+def _predicted(beside: Floats, level: Floats, weight: Floats) -> Floats:
+    """What the instruments [N, I] tell of the level [N]; on one scale, so that no digits are lost."""
+    scaled = beside.copy()
+    scaled[:, 1:] = (beside[:, 1:] - level.mean()) / max(float(level.std()), 1e-300)
+    weighted = scaled * weight[:, None]
+    found, *_ = np.linalg.lstsq(weighted.T @ scaled, weighted.T @ level, rcond=None)
+    return np.asarray(scaled @ found)
+
+
+def _fitted(x: Floats, y: Floats, weight: Floats, band: NDArray[np.int64]) -> tuple[tuple[float, float], float]:
+    """Intercept and slope, and the slope's error; a constant and infinity where x is one."""
+    mean = float(np.average(x, weights=weight))
+    height = float(np.average(y, weights=weight))
+    square = float(np.average((x - mean) ** 2, weights=weight))
+    if square <= 1e-12 * max(mean**2, float(np.abs(x).max()) ** 2):
+        return (height, 0.0), math.inf
+    slope = float(np.average((x - mean) * (y - height), weights=weight)) / square
+    left = y - height - slope * (x - mean)
+    influence = np.bincount(band, weight * (x - mean) * left) / (weight.sum() * square)
+    return (height - slope * mean, slope), float(np.sqrt((influence**2).sum()))
+
+
+def _group(x: Floats, y: Floats, band: NDArray[np.int64]) -> tuple[float, float, float]:
+    """Means of both, and the error of y's."""
+    mean = float(y.mean())
+    summed = np.bincount(band, y - mean)
+    return float(x.mean()), mean, float(np.sqrt((summed**2).sum())) / len(y)
+
+
+def _curvature(x: Floats, y: Floats, line: tuple[float, float]) -> float:
+    if np.ptp(x) <= 0:
+        return 0.0
+    straight = line[0] + line[1] * x
+    floor = np.maximum(np.abs(straight), 0.1 * float(y.mean()))
+    off = (np.polyval(np.polyfit(x, y, 2, w=1 / floor), x) - straight) / floor
+    return float(np.abs(off).max())

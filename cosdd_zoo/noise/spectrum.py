@@ -1,0 +1,67 @@
+r"""Periods in the noise along its lines: the mains or a clock heard while a line is scanned, signs that alternate.
+
+    P(f) = < |F d|^2 >     over lines, each of unit variance, under a Hann window; d of noise.lines
+
+A period is a frequency at which P stands out of its own running median; noise that is merely correlated has a smooth P.
+
+    h = P near the Nyquist frequency over the mean of P;  1 for white noise, 0 for what was blurred, or shifted by part
+    of a pixel, along the lines
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cosdd_zoo.noise.lines import ORDER, Floats, across
+
+MEDIAN_SHARE = 8
+"""The running median is over this part of the frequencies."""
+STANDS_OUT = 1.5
+SURE = 6.0
+"""Standard errors above the median, at least."""
+
+
+class Spectrum(NamedTuple):
+    frequency: Floats  # [F], 1 / px
+    power: Floats  # [F], mean 1
+    error: float  # relative, of each power
+
+    @property
+    def period_px(self) -> float:
+        """The period that stands out most; 0 where none does."""
+        n = len(self.power)
+        half = max(3, n // (2 * MEDIAN_SHARE))
+        padded = np.pad(self.power, half, mode="reflect")
+        usual = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
+        ratio = self.power / np.maximum(usual, 1e-12)
+        ratio[:3] = 0.0  # slower than any line tells
+        k = int(np.argmax(ratio))
+        return float(1 / self.frequency[k]) if ratio[k] > max(STANDS_OUT, 1 + SURE * self.error) else 0.0
+
+    @property
+    def at_nyquist(self) -> float:
+        """h, of the highest tenth of the frequencies."""
+        return float(self.power[-max(2, len(self.power) // 10) :].mean())
+
+
+def spectrum_along(frames: Sequence[Floats]) -> Spectrum:
+    """Of frames [Y, X] whose lines lie along x, those as wide as the first. Raises ValueError for constant ones."""
+    width = frames[0].shape[1]
+    window = np.hanning(width)
+    total, n_lines = np.zeros(width // 2 + 1), 0
+    for frame in frames:
+        if frame.shape[1] != width:
+            continue
+        d = across(frame)
+        spread = d.std(axis=1, keepdims=True)
+        d = d[spread[:, 0] > 0] / spread[spread[:, 0] > 0]
+        total += (np.abs(np.fft.rfft(d * window, axis=1)) ** 2).sum(axis=0)
+        n_lines += len(d)
+    if not n_lines:
+        raise ValueError("the frames are constant")
+    power = total / total[1:].mean()
+    # neighbouring d share lines: about one in three is new
+    return Spectrum(np.asarray(np.fft.rfftfreq(width), np.float64), power, float(np.sqrt(ORDER / 2 / n_lines)))
