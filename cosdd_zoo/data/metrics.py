@@ -72,5 +72,13 @@ def _convolve(image: NDArray[np.float64], kernel: NDArray[np.float64], axis: int
     padding = [(0, 0)] * image.ndim
     padding[axis] = (radius, radius)
     padded = np.pad(image, padding, mode="symmetric")
-    terms = [w * padded.take(range(k, k + length), axis) for k, w in enumerate(kernel)]
-    return np.asarray(np.sum(terms, axis=0))
+    part = [slice(None)] * image.ndim
+
+    def shifted(k: int) -> NDArray[np.float64]:
+        part[axis] = slice(k, k + length)
+        return padded[tuple(part)]
+
+    out = kernel[radius] * image
+    for k in range(radius):
+        out += kernel[k] * (shifted(k) + shifted(2 * radius - k))
+    return np.asarray(out)

@@ -179,7 +179,11 @@ def noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
         differences = {a: together([blocks_along(e.noise, a, N_LAGS, e.clipped, e.grey) for e in apart]) for a in _XY}
         by_difference = _structure(differences["x"]) < LESS * _structure(singles["x"])
         blocks = differences if by_difference else singles
-        between = _between([blocks_along(mended[n], "x", 0, clipped[n]) for n in pairs], differences["x"])
+        first, second = (
+            together([blocks_along(mended[n], "x", 0, clipped[n]) for n in numbers])
+            for numbers in ([n - 1 for n in pairs], pairs)
+        )
+        between = _between(first, second, differences["x"])
     chosen = {a: flat(blocks[a]) for a in _XY}
     x, y = (correlation(blocks[a], chosen[a]) for a in _XY)
     axis, certainty = axis_of(x, y)
@@ -268,11 +272,13 @@ def _structure(blocks: Blocks) -> float:
     return float(blocks.structure.mean() / blocks.products[0].mean())
 
 
-def _between(seconds: Sequence[Blocks], differences: Blocks) -> float:
+def _between(first: Blocks, second: Blocks, differences: Blocks) -> float:
     """Correlation of the noise with that of the frame before:  1 - Var[(e_2 - e_1) / sqrt 2] / Var[e]."""
-    single = together(seconds)
-    chosen = flat(single)
-    return 1.0 - float(differences.products[0, chosen].mean() / single.products[0, chosen].mean())
+    chosen = flat(first) & flat(second)
+    if not chosen.any():
+        return 0.0
+    variance = (first.products[0, chosen] + second.products[0, chosen]).mean() / 2
+    return 1.0 - float(differences.products[0, chosen].mean() / variance)
 
 
 def _over_noise(blocks: Blocks, chosen: NDArray[np.bool_], r: Correlation) -> float:

@@ -27,7 +27,9 @@ N_BLOCKS = 400
 RESAMPLED = 0.75
 """Power near the Nyquist frequency, over the mean, below which no unprocessed noise is along both axes (0.9 to 1.1).
 """
-SAME = 0.3
+FARTHEST = 0.125
+"""Of a side, that a frame may be shifted by: what is further is chance."""
+SAME = 0.5
 """Correlation of two blurred frames that show the same thing."""
 
 
@@ -133,7 +135,8 @@ def drift(first: Floats, second: Floats) -> tuple[float, float]:
     dy, dx = _around(peak, at, 0), _around(peak, at, 1)
     moved = np.roll(blurred[1], (-round(dy), -round(dx)), (0, 1))
     alike = np.corrcoef(gaussian_blur(blurred[0], 2).ravel(), gaussian_blur(moved, 2).ravel())[0, 1]
-    return (dy, dx) if alike > SAME else (math.nan, math.nan)
+    is_near = max(abs(dy), abs(dx)) <= FARTHEST * min(first.shape)
+    return (dy, dx) if alike > SAME and is_near else (math.nan, math.nan)
 
 
 def _windowed(frame: Floats) -> Floats:
