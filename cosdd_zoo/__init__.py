@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 from cosdd_zoo.version import __version__
 
 if TYPE_CHECKING:
-    from cosdd_zoo.api import Denoiser, Run, check, distill, export, import_authors, load, resume, train, upload
+    from cosdd_zoo.api import (
+        Denoiser,
+        Run,
+        check,
+        distill,
+        export,
+        import_authors,
+        inspect,
+        load,
+        resume,
+        train,
+        upload,
+    )
 
 __all__ = [
     "Denoiser",
@@ -18,6 +30,7 @@ __all__ = [
     "distill",
     "export",
     "import_authors",
+    "inspect",
     "load",
     "resume",
     "train",

@@ -1,6 +1,7 @@
 """The Python API; the command line is thin over it.
 
-run = cosdd_zoo.train(["stacks/"], "runs/actin", preset="tiny", max_time=10)
+cosdd_zoo.inspect(["stacks/"]).facts.noise_axis
+run = cosdd_zoo.train(["stacks/"], "runs/actin", preset="tiny", noise_axis="auto", max_time=10)
 denoiser = cosdd_zoo.load(run.folder)
 mean, std = denoiser.denoise(image, n_samples=100, uncertainty=True)
 cosdd_zoo.export(run.folder, "actin.zip", card="model_cards/actin.md")
@@ -13,20 +14,26 @@ theirs = cosdd_zoo.import_authors("final_model.ckpt", "training-config.yaml", "r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
 
 from cosdd_zoo.authors.importing import Imported, import_authors
 from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import ImageFile, open_image
+from cosdd_zoo.data.opening import open_all
 from cosdd_zoo.inference.denoise import Denoised, Denoiser
+from cosdd_zoo.noise.auto import with_found_axis
 from cosdd_zoo.training.run_folder import checkpoint_of
-from cosdd_zoo.training.train import Run, distill, resume, train
+from cosdd_zoo.training.train import Run, distill, resume
+from cosdd_zoo.training.train import train as train_on
 
 if TYPE_CHECKING:
     from cosdd_zoo.export.check import CheckReport
     from cosdd_zoo.export.package import PackageReport
+    from cosdd_zoo.noise.inspected import Inspected
     from cosdd_zoo.zoo.upload import Uploaded
 
 __all__ = [
@@ -38,12 +45,56 @@ __all__ = [
     "distill",
     "export",
     "import_authors",
+    "inspect",
     "load",
     "open_images",
     "resume",
     "train",
     "upload",
 ]
+
+
+def inspect(images: Any, *, axes: str | None = None, channels: str | None = None) -> Inspected:
+    """What the noise of images is like, before anything is trained: its axis, length, gain, traces of processing, and
+    the settings that follow.
+
+    images, axes, channels: as for `train`. Returns the facts (`.facts`, a pydantic model), and what pictures are drawn
+    from. Raises ImageError or AxesError for images that say nothing of their noise.
+    """
+    from cosdd_zoo.noise.inspected import inspect as look
+
+    return look(open_all(images, axes, channels)[1])
+
+
+def train(
+    images: Any,
+    output: str | Path,
+    *,
+    preset: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    tensorboard: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a model on noisy images alone.
+
+    images: paths (files, folders, globs), or an array or xarray.DataArray, or a list of them.
+    output: the run folder; must not exist or be empty, unless `overwrite`.
+    preset: tiny, small, base or large. config: nested settings, as in config.yaml. settings: single ones by name, e.g.
+    max_time=10, noise_axis="y", axes="TYX". Later ones win. init_from="runs/other" starts from that model's weights
+    and networks, train_only="ar_decoder" leaves all else as it is there. noise_axis="auto" is what `inspect` finds.
+
+    With devices=2 or more, Lightning runs the script that calls this once more for each further device. Those copies
+    end here; what follows in the script is done once.
+
+    Raises CosddError subclasses with a sentence each for images, settings or folders that do not work.
+    """
+    settings = with_found_axis(images, config, settings, Console(stderr=True, quiet=quiet).print)
+    return train_on(
+        images, output, preset=preset, config=config, overwrite=overwrite, tensorboard=tensorboard, quiet=quiet,
+        **settings,
+    )  # fmt: skip
 
 
 def load(source: str | Path, device: str = "auto") -> Denoiser:

@@ -16,6 +16,7 @@ from cosdd_zoo.card_commands import card
 from cosdd_zoo.config import read_yaml, resolve, to_yaml
 from cosdd_zoo.denoise_command import denoise
 from cosdd_zoo.errors import ConfigError, CosddError, PackageError
+from cosdd_zoo.inspect_command import inspect
 from cosdd_zoo.options import Axes, Images, Overwrite, Quiet, train_signature, with_signature
 from cosdd_zoo.presets import PRESETS
 from cosdd_zoo.upload_command import upload
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 
 app.add_typer(card, name="card")
+app.command()(inspect)
 app.command()(denoise)
 app.command()(upload)
 
@@ -68,10 +70,13 @@ def train(
     tensorboard, quiet = rest.pop("tensorboard"), rest.pop("quiet")
     settings = {name: value for name, value in rest.items() if value is not None}
     from cosdd_zoo import api
+    from cosdd_zoo.noise.auto import with_found_axis
     from cosdd_zoo.training.start import settled
 
     if dry_run:
-        _dry_run(images, settled(preset, read_yaml(config) if config else None, settings).config)
+        file = read_yaml(config) if config else None
+        settings = with_found_axis(images, file, settings, lambda said: typer.echo(f"# {said}"))
+        _dry_run(images, settled(preset, file, settings).config)
         return
     if resume is not None:
         run = api.resume(resume, images or None, quiet=quiet, **settings)

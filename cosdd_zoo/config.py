@@ -38,7 +38,7 @@ class NetworkConfig(Settings):
     n_channels: int = Field(1, ge=1)
     """Channels of the images; the noise of each is modelled independently. Taken from the images."""
     noise_axis: NoiseAxis = "x"
-    """Axis along which the noise is correlated: x (rows), y (columns), z, or none."""
+    """Axis along which the noise is correlated: x (rows), y (columns), z, or none. For training also auto."""
     receptive_field_px: int = Field(40, ge=1)
     """Previous pixels of a line that the AR decoder sees. At least the noise's correlation length."""
     n_mixture: int = Field(3, ge=1)

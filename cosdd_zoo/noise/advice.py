@@ -176,6 +176,12 @@ def _about(c: Noise) -> list[str]:
             f"A wave of {c.period_px:.3g} px runs through the noise: interference, as from the mains or a clock. COSDD "
             "removes it; a better cable or another dwell time might too."
         )
+    if c.offsets_period_px:
+        lines = "columns" if c.is_along_y else "rows"
+        out.append(
+            f"The offsets of {lines} repeat after {c.offsets_period_px:.3g} {lines}: interference in step with the "
+            "scan. No line alone can tell it from signal, so COSDD will leave some of it in."
+        )
     if c.levels.trend == "falls":
         out.append("The noise falls with the signal, as after a correction or a logarithm: gain has no meaning here.")
     elif c.levels.trend == "rises" and c.levels.curvature > CURVED:

@@ -43,6 +43,8 @@ class ChannelFacts(Facts):
     """Of a wave along the noise axis; 0: none."""
     row_offset_std: float
     column_offset_std: float
+    offsets_period_px: float
+    """Lines after which their offsets repeat; 0: none."""
     frame_to_frame_correlation: float
     gain: float
     """Grey values per photon, from the slope of the variance against the grey value."""
@@ -203,6 +205,7 @@ def _channel(noise: Noise, name: str) -> ChannelFacts:
         period_px=_short(noise.period_px),
         row_offset_std=_short(noise.row_std),
         column_offset_std=_short(noise.column_std),
+        offsets_period_px=_short(noise.offsets_period_px),
         frame_to_frame_correlation=round(noise.between, 3),
         gain=_short(levels.gain),
         gain_error=_short(levels.gain_error),

@@ -38,10 +38,10 @@ from cosdd_zoo.noise.lines import (
     blocks_along,
     correlation,
     flat,
-    mask_of,
+    spread_out,
     together,
 )  # fmt: skip
-from cosdd_zoo.noise.spectrum import Spectrum, spectrum_along
+from cosdd_zoo.noise.spectrum import Spectrum, offsets_period, spectrum_along
 from cosdd_zoo.noise.traces import Pixels, pixels_of
 
 NoiseAxis = Literal["x", "y", "z", "none", "both"]
@@ -78,6 +78,7 @@ class Noise(NamedTuple):
     y: Correlation
     spectrum_x: Spectrum
     spectrum_y: Spectrum
+    offsets_period_px: float  # of the lines' offsets from line to line; 0 for none
     picture: Autocorrelation  # of both axes together, in flat blocks
     between: float  # correlation with the next frame: a fixed pattern, or noise along z; 0 for single frames
     levels: Levels
@@ -194,7 +195,8 @@ def noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
     method: Method = (
         "frame differences" if by_difference else "flat regions" if structure <= FLAT else "high-pass residuals"
     )
-    masks = mask_of(chosen[main], [line.grey.shape for line in lines], main)
+    weight = chosen[main] / np.sqrt(np.maximum(blocks[main].products[0], 1e-300))
+    weights = spread_out(weight, [line.grey.shape for line in lines], main)
     variance = float(np.mean([levels.at(f).mean() for f in mended]))
     total = float(np.mean([f.var() for f in mended]))
     return Noise(
@@ -205,7 +207,10 @@ def noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
         y=y,
         spectrum_x=spectrum_along([line.noise for line in lines]),
         spectrum_y=spectrum_along([line.noise.T for line in lines]),
-        picture=_picture(lines, masks, levels),
+        offsets_period_px=offsets_period([line.noise.T if main == "y" else line.noise for line in lines])
+        if by_difference  # lines' means of single frames are signal
+        else 0.0,
+        picture=_picture(lines, weights),
         between=between,
         levels=levels,
         structure=structure,
@@ -216,16 +221,16 @@ def noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
     )
 
 
-def _picture(lines: Sequence[Lines], masks: Sequence[NDArray[np.bool_]], levels: Levels) -> Autocorrelation:
-    """Over lags along both axes, of what stands out of its surroundings, brought to one variance."""
-    residuals = []
-    for line in lines:
-        std = np.sqrt(np.maximum(levels.at(gaussian_blur(line.grey, BLUR_PX)), 1e-6 * float(levels.variance.max())))
-        residuals.append((line.noise - gaussian_blur(line.noise, SURROUNDINGS_PX)) / std)
+def _picture(lines: Sequence[Lines], weights: Sequence[Floats]) -> Autocorrelation:
+    """Over lags along both axes, of what stands out of its surroundings; weights: one over the noise's deviation where
+    it is flat, 0 elsewhere.
+    """
+    residuals = [(line.noise - gaussian_blur(line.noise, SURROUNDINGS_PX)) for line in lines]
+    weighted = [r * w for r, w in zip(residuals, weights, strict=True)]
     try:
-        return masked_autocorrelation(residuals, masks, PICTURE_LAGS_PX)
+        return masked_autocorrelation(weighted, [w > 0 for w in weights], PICTURE_LAGS_PX)
     except ValueError:  # flat blocks are too few and far between
-        return masked_autocorrelation(residuals, [np.ones_like(m) for m in masks], PICTURE_LAGS_PX)
+        return masked_autocorrelation(residuals, [np.ones(r.shape, bool) for r in residuals], PICTURE_LAGS_PX)
 
 
 def axis_of(x: Correlation, y: Correlation) -> tuple[NoiseAxis, Certainty]:

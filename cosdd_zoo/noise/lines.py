@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,20 +135,19 @@ def usable_blocks(blocks: Blocks) -> NDArray[np.bool_]:
     return np.asarray(whole & (blocks.products[0] > 0))
 
 
-def mask_of(chosen: NDArray[np.bool_], shapes: Sequence[tuple[int, ...]], axis: Axis) -> list[NDArray[np.bool_]]:
-    """The pixels of chosen blocks [N], of images of these shapes [Y, X] one after another: [Y, X] each."""
-    masks, first = [], 0
+def spread_out(values: NDArray[Any], shapes: Sequence[tuple[int, ...]], axis: Axis) -> list[NDArray[Any]]:
+    """The values of all blocks [N] at their pixels, and 0 at others, of images of these shapes one after another."""
+    images, first = [], 0
     for shape in shapes:
-        mask = np.zeros(shape, bool)
-        lines = mask if axis == "x" else mask.T
+        image = np.zeros(shape, values.dtype)
+        lines = image if axis == "x" else image.T
         counts = ((lines.shape[0] - ORDER) // BLOCK_PX, lines.shape[1] // BLOCK_PX)
         n = counts[0] * counts[1]
-        part = chosen[first : first + n].reshape(counts)
-        top = ORDER // 2
-        lines[top : top + counts[0] * BLOCK_PX, : counts[1] * BLOCK_PX] = np.kron(part, np.ones((BLOCK_PX,) * 2, bool))
-        masks.append(mask)
+        part = values[first : first + n].reshape(counts).repeat(BLOCK_PX, 0).repeat(BLOCK_PX, 1)
+        lines[ORDER // 2 : ORDER // 2 + part.shape[0], : part.shape[1]] = part
+        images.append(image)
         first += n
-    return masks
+    return images
 
 
 def groups_of(level: Floats, n_groups: int = N_GROUPS) -> list[NDArray[np.int64]]:

@@ -4,6 +4,10 @@ r"""Periods in the noise along its lines: the mains or a clock heard while a lin
 
 A period is a frequency at which P stands out of its own running median; noise that is merely correlated has a smooth P.
 
+The offsets of lines should differ from line to line by chance; a period in them, too, is interference, and one that no
+line alone can tell. It is sought in the lines' means of d, over what the difference itself makes of white offsets;
+where frames show the same thing, for else these means are those of the signal.
+
     h = P near the Nyquist frequency over the mean of P;  1 for white noise, 0 for what was blurred, or shifted by part
     of a pixel, along the lines
 """
@@ -20,6 +24,8 @@ from cosdd_zoo.noise.lines import ORDER, Floats, across
 MEDIAN_SHARE = 8
 """The running median is over this part of the frequencies."""
 STANDS_OUT = 1.5
+SLOWEST = 0.12
+"""Lines^-1: slower offsets may be signal, and hardly pass the difference."""
 SURE = 6.0
 """Standard errors above the median, at least."""
 
@@ -65,3 +71,23 @@ def spectrum_along(frames: Sequence[Floats]) -> Spectrum:
     power = total / total[1:].mean()
     # neighbouring d share lines: about one in three is new
     return Spectrum(np.asarray(np.fft.rfftfreq(width), np.float64), power, float(np.sqrt(ORDER / 2 / n_lines)))
+
+
+def offsets_period(frames: Sequence[Floats]) -> float:
+    """Lines after which their offsets repeat, in differences [Y, X] of frames, those as high as the first; else 0.
+
+    Lines lie along x.
+    """
+    height = frames[0].shape[0] - ORDER
+    means = [across(frame).mean(axis=1) for frame in frames if frame.shape[0] == height + ORDER]
+    means = [m / m.std() for m in means if m.std() > 0]
+    frequency = np.fft.rfftfreq(height)
+    kept = frequency >= SLOWEST
+    if kept.sum() < 8 or not means:
+        return 0.0
+    power = np.mean([np.abs(np.fft.rfft(m * np.hanning(height))) ** 2 for m in means], axis=0)
+    white = power[kept] / (2 * np.sin(np.pi * frequency[kept])) ** (2 * ORDER)
+    k = int(np.argmax(white))
+    # the largest of n powers of one frame is about ln n means, a mean being 1 / ln 2 medians
+    chance = 1 + (np.log(kept.sum()) + SURE) / np.log(2) / np.sqrt(len(means))
+    return float(1 / frequency[kept][k]) if white[k] > chance * float(np.median(white)) else 0.0

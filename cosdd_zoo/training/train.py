@@ -26,11 +26,9 @@ from torch.utils.data import DataLoader, Sampler
 from cosdd_zoo.checkpoint import Checkpoint, load_checkpoint
 from cosdd_zoo.config import SPATIAL_AXES, RunConfig, resolve
 from cosdd_zoo.data.ahead import Ahead
-from cosdd_zoo.data.arrays import from_array
-from cosdd_zoo.data.channels import of_channels
 from cosdd_zoo.data.crops import Crops, Split, split
-from cosdd_zoo.data.finding import find_images
-from cosdd_zoo.data.images import ImageFile, open_image
+from cosdd_zoo.data.images import ImageFile
+from cosdd_zoo.data.opening import open_all
 from cosdd_zoo.data.statistics import Statistics, statistics
 from cosdd_zoo.devices import found_device, keep_freed_memory
 from cosdd_zoo.errors import CheckpointError, ConfigError, ImageError, OutputError
@@ -74,19 +72,7 @@ def train(
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
-    """Train a model on noisy images alone.
-
-    images: paths (files, folders, globs), or an array or xarray.DataArray, or a list of them.
-    output: the run folder; must not exist or be empty, unless `overwrite`.
-    preset: tiny, small, base or large. config: nested settings, as in config.yaml. settings: single ones by name, e.g.
-    max_time=10, noise_axis="y", axes="TYX". Later ones win. init_from="runs/other" starts from that model's weights
-    and networks, train_only="ar_decoder" leaves all else as it is there.
-
-    With devices=2 or more, Lightning runs the script that calls this once more for each further device. Those copies
-    end here; what follows in the script is done once.
-
-    Raises CosddError subclasses with a sentence each for images, settings or folders that do not work.
-    """
+    """Train a model on noisy images alone; see `cosdd_zoo.api.train`, which finds the noise axis as well."""
     begin, source = settled(preset, config, settings)
     prepared = prepare(images, begin)
     folder = RunFolder(Path(output))
@@ -171,16 +157,6 @@ def prepare(images: Any, config: RunConfig) -> Prepared:
     data = config.data.model_copy(update={"images": tuple(sources)})
     config = config.model_copy(update={"network": network, "data": data})
     return Prepared(config, opened, split(opened, config))
-
-
-def open_all(images: Any, axes: str | None, channels: str | None) -> tuple[list[str], list[ImageFile]]:
-    """The sources as absolute paths (none for arrays), and the opened images."""
-    given = list(images) if isinstance(images, (list, tuple)) else [images]
-    paths = [g for g in given if isinstance(g, (str, Path))]
-    arrays = [from_array(g, axes) for g in given if not isinstance(g, (str, Path))]
-    opened = [open_image(path, axes) for path in find_images(paths)] if paths else []
-    sources = [str(Path(p).absolute()) for p in paths]
-    return sources, [of_channels(image, channels) for image in opened + arrays]
 
 
 def estimate(config: RunConfig) -> dict[str, float]:
