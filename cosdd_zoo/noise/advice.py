@@ -17,7 +17,7 @@ CURVED = 0.3
 STILL = 0.2
 """Correlation from frame to frame that is a fixed pattern, or noise along z."""
 LOW_SNR = 0.3
-MANY_BROKEN = 1e-3
+MANY_BROKEN = 3e-4
 MANY_CLIPPED = 0.01
 COMBED = 0.7
 
@@ -69,7 +69,7 @@ def as_yaml(settings: Sequence[Setting], title: str) -> str:
 
 
 def _verdict(axis: NoiseAxis, channels: Sequence[Noise], traces: Traces) -> tuple[Suits, str]:
-    strongest = max(channels, key=lambda c: c.along.strength)
+    strongest = max(channels, key=_strength)
     if axis == "both":
         split = {c.axis for c in channels} - {"none", "both"}
         if len(split) > 1:
@@ -89,7 +89,7 @@ def _verdict(axis: NoiseAxis, channels: Sequence[Noise], traces: Traces) -> tupl
             "No correlation was found, so COSDD's AR decoder has nothing to do: train with noise_axis none. A "
             "blind-spot method (N2V) suits such noise as well."
         )
-    much = strongest.along.strength
+    much = _strength(strongest)
     if much < FAINT:
         return "yes", (
             f"The noise is correlated along {axis}, but little ({much:.2f}): COSDD suits, and a method for "
@@ -98,15 +98,21 @@ def _verdict(axis: NoiseAxis, channels: Sequence[Noise], traces: Traces) -> tupl
     return "yes", f"The noise is correlated along {axis} (up to {much:.2f}) and not across: just what COSDD is for."
 
 
+def _strength(c: Noise) -> float:
+    return c.between if c.axis == "z" else c.along.strength
+
+
 def _settings(axis: NoiseAxis, channels: Sequence[Noise], shape: tuple[int, ...]) -> list[Setting]:
-    strongest = max(channels, key=lambda c: c.along.strength)
+    strongest = max(channels, key=_strength)
     trained: Any = axis if axis != "both" else "y" if strongest.is_along_y else "x"
     said = {
         "none": f"no correlation above {max(c.along.error.min() for c in channels) * 4:.3f} was found along x or y",
         "both": "the stronger of the two; the other one's noise will stay in the result",
     }
-    along = f"along {axis} the noise's correlation is up to {strongest.along.strength:.2f}, across it less"
+    along = f"along {axis} the noise's correlation is up to {_strength(strongest):.2f}, across it less"
     found = [Setting("network", "noise_axis", trained, said.get(axis, along))]
+    if axis == "z":
+        found.insert(0, Setting("network", "n_dims", 3, "the noise is correlated from plane to plane"))
     if axis != "none":
         found.append(_receptive_field(max(c.length_px for c in channels), strongest))
     size = TrainingConfig().crop_px

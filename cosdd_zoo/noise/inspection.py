@@ -59,6 +59,8 @@ LESS = 0.5
 """Of the structure of single frames, what differences show at most to be used."""
 FLAT = 2.0
 """Times the structure of noise alone that flat blocks show at most."""
+REPEATS = 0.1
+"""Correlation of frames' noise above which they count as one for errors."""
 SURROUNDINGS_PX = 8.0
 PICTURE_LAGS_PX = 10
 
@@ -127,11 +129,14 @@ class Noise(NamedTuple):
         return self._offsets(self.y)
 
     def _offsets(self, r: Correlation) -> float:
-        """Of the correlation that is left at the longest lags."""
-        late = slice(len(r.r) // 2, None)
-        plateau = float(np.mean(r.r[late]))
-        is_seen = plateau > max(WEAK / 2, CERTAIN * float(np.mean(r.error[late])))
-        return self.noise_std * float(np.sqrt(plateau)) if is_seen else 0.0
+        return self.noise_std * float(np.sqrt(_plateau(r)))
+
+
+def _plateau(r: Correlation) -> float:
+    """The correlation that is left at the longest lags, the share of lines' offsets in the variance; 0 for none."""
+    late = slice(len(r.r) // 2, None)
+    plateau = float(np.mean(r.r[late]))
+    return plateau if plateau > max(WEAK / 2, CERTAIN * float(np.mean(r.error[late]))) else 0.0
 
 
 def frames_of(images: Sequence[ImageFile], n_frames: int = N_FRAMES) -> list[Frame]:
@@ -171,26 +176,27 @@ def noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
     mended, clipped, n_broken = _mended(frames, pixels)
     if not any(f.std() > 0 for f in mended):
         raise ImageError("The images are constant: there is no noise in them. Give others, or check --axes.")
-    singles = {a: together([blocks_along(f, a, N_LAGS, c) for f, c in zip(mended, clipped, strict=True)]) for a in _XY}
+    parts = {a: [blocks_along(f, a, N_LAGS, c) for f, c in zip(mended, clipped, strict=True)] for a in _XY}
+    singles = {a: together(parts[a]) for a in _XY}
     pairs = [n for n, is_next in enumerate(follows) if is_next]
-    blocks, by_difference = singles, False
+    differences, by_difference = singles, False
     between = 0.0
     if pairs:
         apart = [_lines(mended, clipped, n, True) for n in pairs]
         differences = {a: together([blocks_along(e.noise, a, N_LAGS, e.clipped, e.grey) for e in apart]) for a in _XY}
         by_difference = _structure(differences["x"]) < LESS * _structure(singles["x"])
-        blocks = differences if by_difference else singles
-        first, second = (
-            together([blocks_along(mended[n], "x", 0, clipped[n]) for n in numbers])
-            for numbers in ([n - 1 for n in pairs], pairs)
-        )
+        first, second = (together([parts["x"][n + k] for n in pairs]) for k in (-1, 0))
         between = _between(first, second, differences["x"])
+        if between > REPEATS:
+            singles = {a: together(parts[a], repeats=True) for a in _XY}
+    blocks = differences if by_difference else singles
     chosen = {a: flat(blocks[a]) for a in _XY}
     x, y = (correlation(blocks[a], chosen[a]) for a in _XY)
     axis, certainty = axis_of(x, y)
     main: Axis = "y" if axis == "y" else "x"
     lines = [_lines(mended, clipped, n, by_difference) for n in (pairs if by_difference else range(len(mended)))]
-    levels = levels_of([line.turned() for line in lines] if main == "y" else lines)
+    has_offsets = _plateau(y if main == "y" else x) > 0
+    levels = levels_of([line.turned() for line in lines] if main == "y" else lines, has_offsets)
     structure = _over_noise(blocks[main], chosen[main], y if main == "y" else x)
     method: Method = (
         "frame differences" if by_difference else "flat regions" if structure <= FLAT else "high-pass residuals"

@@ -83,12 +83,16 @@ class _Sampled(NamedTuple):
     beside: Floats  # [N, 1 + instruments]
     is_whole: NDArray[np.bool_]  # [N]
     band: NDArray[np.int64]  # [N]
+    offsets: float  # variance of the lines' offsets
 
 
-def levels_of(frames: Sequence[Lines]) -> Levels:
-    """The curve of some frames. Raises ValueError where none has noise in it."""
+def levels_of(frames: Sequence[Lines], has_offsets: bool = False) -> Levels:
+    """The curve of some frames. has_offsets: lines have offsets, which are taken from d and their variance added again:
+    they are so few that by chance alone they would change the slope. Raises ValueError where there is no noise.
+    """
     step = max(1, -(-sum(f.grey.size for f in frames) // MOST_PX))
-    parts = [_sampled(frame, step) for frame in frames]
+    parts = [_sampled(frame, step, has_offsets) for frame in frames]
+    added = float(np.mean([part.offsets for part in parts]))
     first = np.cumsum([0] + [int(p.band.max()) + 1 for p in parts])
     squares, level, beside, is_whole = (np.concatenate([p[k] for p in parts]) for k in range(4))
     band = np.concatenate([p.band + n for p, n in zip(parts, first[:-1], strict=True)])
@@ -105,13 +109,15 @@ def levels_of(frames: Sequence[Lines]) -> Levels:
         weight = 1 / np.maximum(line[0] + line[1] * (seen - offset), 0.05 * typical) ** 2
     groups = np.array_split(np.argsort(seen, kind="stable"), N_GROUPS)
     x, y, spread = np.array([_group(seen[g], squares[g], band[g]) for g in groups]).T
-    read_noise = math.sqrt(max(line[0], 0.0))
-    return Levels(x, y, spread, line[1], error, offset, read_noise, _curvature(x - offset, y, line))
+    read_noise = math.sqrt(max(line[0] + added, 0.0))
+    return Levels(x, y + added, spread, line[1], error, offset, read_noise, _curvature(x - offset, y, line))
 
 
-def _sampled(frame: Lines, step: int) -> _Sampled:
+def _sampled(frame: Lines, step: int, has_offsets: bool) -> _Sampled:
     """Every step-th pixel along the lines."""
     d = across(frame.noise)
+    offsets = d.mean(axis=1, keepdims=True) * has_offsets
+    d = d - offsets
     n, reach = len(d), max(DISTANCES_PX) - ORDER // 2
     weights = [math.comb(ORDER, m) ** 2 / math.comb(2 * ORDER, ORDER) for m in range(ORDER + 1)]
     level = sum(w * frame.grey[m : m + n] for m, w in enumerate(weights))
@@ -125,7 +131,12 @@ def _sampled(frame: Lines, step: int) -> _Sampled:
     band = np.repeat(np.arange(len(centre)) // BAND_PX, squares.shape[1])
     whole = share[centre][:, ::step].ravel() <= MAX_CLIPPED
     return _Sampled(
-        squares.ravel(), np.asarray(level)[kept].ravel(), np.stack([np.ones(len(band)), *columns], 1), whole, band
+        squares.ravel(),
+        np.asarray(level)[kept].ravel(),
+        np.stack([np.ones(len(band)), *columns], 1),
+        whole,
+        band,
+        float(np.mean(offsets**2)),
     )
 
 

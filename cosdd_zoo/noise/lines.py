@@ -65,10 +65,13 @@ class Correlation(NamedTuple):
 
     @property
     def strength(self) -> float:
-        """|r| of the lag where it stands out most, less its error; 0 where none stands out."""
-        return float(np.max(np.abs(self.r) * (np.abs(self.r) > CERTAIN * self.error), initial=0.0))
+        """|r| of the near lag where it stands out most; 0 where none stands out."""
+        r, error = self.r[:NEAR_PX], self.error[:NEAR_PX]
+        return float(np.max(np.abs(r) * (np.abs(r) > CERTAIN * error), initial=0.0))
 
 
+NEAR_PX = 12
+"""Noise that is correlated is so at one of these lags; of many more one would stand out by chance."""
 CERTAIN = 4.0
 """Standard errors that make a correlation certain: one in 16,000 by chance at a lag."""
 
@@ -101,12 +104,15 @@ def blocks_along(
     return Blocks(products, level, structure, share <= MAX_CLIPPED, np.repeat(np.arange(counts[0]), counts[1]))
 
 
-def together(parts: Sequence[Blocks]) -> Blocks:
-    """The blocks of several images. Raises ValueError for no parts."""
+def together(parts: Sequence[Blocks], repeats: bool = False) -> Blocks:
+    """The blocks of several images. repeats: their noise is about the same, so that bands of one place are one band.
+
+    Raises ValueError for no parts.
+    """
     if not parts:
         raise ValueError("there are no blocks")
     k = min(part.n_lags for part in parts)
-    first = np.cumsum([0] + [int(part.band.max()) + 1 for part in parts])
+    first = np.cumsum([0] + [0 if repeats else int(part.band.max()) + 1 for part in parts])
     return Blocks(
         np.concatenate([part.products[: k + 1] for part in parts], axis=1),
         np.concatenate([part.level for part in parts]),
@@ -175,9 +181,14 @@ def correlation(blocks: Blocks, chosen: NDArray[np.bool_]) -> Correlation:
     _, where = np.unique(bands, return_inverse=True)
     summed = np.stack([np.bincount(where, row) for row in influence])
     n_bands = summed.shape[1]
-    clustered = np.sqrt((summed**2).sum(axis=1) * n_bands / max(1, n_bands - 1)) / n
+    clustered = np.sqrt((summed**2).sum(axis=1) * n_bands / max(1, n_bands - 1)) / n * _for_few(n_bands - 1)
     alone = np.sqrt((influence**2).sum(axis=1)) / n
     return Correlation(total / n, np.maximum(clustered, alone), n)
+
+
+def _for_few(n: int) -> float:
+    """Student's quantile over the normal one at CERTAIN, for n degrees of freedom (Cornish and Fisher's expansion)."""
+    return 1 + 4.25 / max(n, 1) + 16 / max(n, 1) ** 2
 
 
 def across(lines: Floats) -> Floats:
