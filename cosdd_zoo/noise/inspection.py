@@ -176,14 +176,18 @@ def noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
     mended, clipped, n_broken = _mended(frames, pixels)
     if not any(f.std() > 0 for f in mended):
         raise ImageError("The images are constant: there is no noise in them. Give others, or check --axes.")
-    parts = {a: [blocks_along(f, a, N_LAGS, c) for f, c in zip(mended, clipped, strict=True)] for a in _XY}
+    parts = {
+        a: [blocks_along(f, a, N_LAGS, c, step=pixels.step) for f, c in zip(mended, clipped, strict=True)] for a in _XY
+    }
     singles = {a: together(parts[a]) for a in _XY}
     pairs = [n for n, is_next in enumerate(follows) if is_next]
     differences, by_difference = singles, False
     between = 0.0
     if pairs:
         apart = [_lines(mended, clipped, n, True) for n in pairs]
-        differences = {a: together([blocks_along(e.noise, a, N_LAGS, e.clipped, e.grey) for e in apart]) for a in _XY}
+        differences = {
+            a: together([blocks_along(e.noise, a, N_LAGS, e.clipped, e.grey, pixels.step) for e in apart]) for a in _XY
+        }
         by_difference = _structure(differences["x"]) < LESS * _structure(singles["x"])
         first, second = (together([parts["x"][n + k] for n in pairs]) for k in (-1, 0))
         between = _between(first, second, differences["x"])
@@ -201,8 +205,7 @@ def noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
     method: Method = (
         "frame differences" if by_difference else "flat regions" if structure <= FLAT else "high-pass residuals"
     )
-    weight = chosen[main] / np.sqrt(np.maximum(blocks[main].products[0], 1e-300))
-    weights = spread_out(weight, [line.grey.shape for line in lines], main)
+    is_flat = spread_out(chosen[main], [line.grey.shape for line in lines], main)
     variance = float(np.mean([levels.at(f).mean() for f in mended]))
     total = float(np.mean([f.var() for f in mended]))
     return Noise(
@@ -216,7 +219,7 @@ def noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
         offsets_period_px=offsets_period([line.noise.T if main == "y" else line.noise for line in lines])
         if by_difference  # lines' means of single frames are signal
         else 0.0,
-        picture=_picture(lines, weights),
+        picture=_picture(lines, is_flat),
         between=between,
         levels=levels,
         structure=structure,
@@ -227,16 +230,15 @@ def noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
     )
 
 
-def _picture(lines: Sequence[Lines], weights: Sequence[Floats]) -> Autocorrelation:
-    """Over lags along both axes, of what stands out of its surroundings; weights: one over the noise's deviation where
-    it is flat, 0 elsewhere.
+def _picture(lines: Sequence[Lines], is_flat: Sequence[NDArray[np.bool_]]) -> Autocorrelation:
+    """Over lags along both axes, of what stands out of its surroundings where it is flat; bright places count most, as
+    they have most of the noise.
     """
-    residuals = [(line.noise - gaussian_blur(line.noise, SURROUNDINGS_PX)) for line in lines]
-    weighted = [r * w for r, w in zip(residuals, weights, strict=True)]
+    residuals = [line.noise - gaussian_blur(line.noise, SURROUNDINGS_PX) for line in lines]
     try:
-        return masked_autocorrelation(weighted, [w > 0 for w in weights], PICTURE_LAGS_PX)
+        return masked_autocorrelation(residuals, is_flat, PICTURE_LAGS_PX)
     except ValueError:  # flat blocks are too few and far between
-        return masked_autocorrelation(residuals, [np.ones(r.shape, bool) for r in residuals], PICTURE_LAGS_PX)
+        return masked_autocorrelation(residuals, [np.ones_like(m) for m in is_flat], PICTURE_LAGS_PX)
 
 
 def axis_of(x: Correlation, y: Correlation) -> tuple[NoiseAxis, Certainty]:

@@ -48,7 +48,7 @@ class Blocks(NamedTuple):
     products: Floats  # [K + 1, N], mean of d_j d_j+k over the block; k = 0 is the noise's variance
     level: Floats  # [N], mean grey value
     structure: Floats  # [N], mean squared gradient of the blurred image
-    is_whole: NDArray[np.bool_]  # [N], hardly a pixel is clipped
+    is_whole: NDArray[np.bool_]  # [N], hardly a pixel is clipped, and noise is more than rounding
     band: NDArray[np.int64]  # [N], blocks of the same lines of the same image have one number
 
     @property
@@ -82,10 +82,12 @@ def blocks_along(
     n_lags: int,
     clipped: NDArray[np.bool_] | None = None,
     brightness: Floats | None = None,
+    step: float = 0.0,
 ) -> Blocks:
     """Blocks of one image x [Y, X] for the noise along `axis`.
 
-    brightness: [Y, X], whose means are the blocks' levels, where x is the difference of two images.
+    brightness: [Y, X], whose means are the blocks' levels, where x is the difference of two images. step: between
+    grey values; where the noise is less than that, rounding is all there is to see.
     Raises ValueError for an image of fewer than 23 px along an axis.
     """
     lines = x if axis == "x" else x.T
@@ -101,7 +103,8 @@ def blocks_along(
     level, structure, share = (
         _means(image[inner].astype(np.float64), counts).ravel() for image in (grey, _steepness(lines), at_end)
     )
-    return Blocks(products, level, structure, share <= MAX_CLIPPED, np.repeat(np.arange(counts[0]), counts[1]))
+    is_whole = (share <= MAX_CLIPPED) & (products[0] >= step**2)
+    return Blocks(products, level, structure, is_whole, np.repeat(np.arange(counts[0]), counts[1]))
 
 
 def together(parts: Sequence[Blocks], repeats: bool = False) -> Blocks:

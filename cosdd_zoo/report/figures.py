@@ -92,7 +92,7 @@ def correlation_map(found: Autocorrelation) -> str:
         axes.invert_yaxis()
         axes.figure.colorbar(mesh, ax=axes, shrink=0.85, label="correlation")
 
-    return svg(draw, (4.4, 3.3))
+    return svg(draw, (4.8, 3.9))
 
 
 def variance_curve(levels: Levels) -> str:
