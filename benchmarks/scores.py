@@ -12,11 +12,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from cosdd_zoo.data.metrics import psnr
+from cosdd_zoo.data.similarity import affine_psnr, ssim
 from cosdd_zoo.noise.autocorrelation import beyond_axis
 
 Frames = NDArray[np.generic]  # [S, Y, X]
@@ -40,22 +39,6 @@ def scores(denoised: Frames, truth: Frames, noisy: Frames, noise_axis: str) -> S
         # an image that is returned as it came has no residual
         0.0 if np.array_equal(noisy, denoised) else beyond_axis(noisy - denoised.astype(np.float64), noise_axis),
     )
-
-
-def affine_psnr(denoised: Frames, truth: Frames) -> float:
-    """PSNR of a y + b with the a and b of least squares: what is left when brightness and contrast are forgiven."""
-    y, s = (np.asarray(v, np.float64).ravel() for v in (denoised, truth))
-    if np.ptp(y) == 0:
-        return psnr(np.full_like(s, s.mean()), s)
-    return psnr(np.polyval(np.polyfit(y - y.mean(), s, 1), y - y.mean()), s)
-
-
-def ssim(denoised: Frames, truth: Frames) -> float:
-    """Structural similarity of [S, Y, X], data range R of all frames: 1 for equal images."""
-    y, s = (torch.as_tensor(np.asarray(v, np.float64))[:, None] for v in (denoised, truth))
-    found = structural_similarity_index_measure(y, s, sigma=1.5, data_range=float(s.max() - s.min()))
-    assert isinstance(found, torch.Tensor)
-    return float(found)
 
 
 def micro_ssim(denoised: Frames, truth: Frames) -> float | None:

@@ -16,6 +16,7 @@ from cosdd_zoo.card_commands import card
 from cosdd_zoo.config import read_yaml, resolve, to_yaml
 from cosdd_zoo.denoise_command import denoise
 from cosdd_zoo.errors import ConfigError, CosddError, PackageError
+from cosdd_zoo.evaluate_command import evaluate
 from cosdd_zoo.inspect_command import inspect
 from cosdd_zoo.options import Axes, Images, Overwrite, Quiet, train_signature, with_signature
 from cosdd_zoo.presets import PRESETS
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.add_typer(card, name="card")
 app.command()(inspect)
 app.command()(denoise)
+app.command()(evaluate)
 app.command()(upload)
 
 NOISE_HELP = "stripes, pickup, ar1, checkerboard, emccd, scmos, or uncorrelated for comparison."

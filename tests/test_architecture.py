@@ -22,7 +22,7 @@ FLOORS = [
     {"zoo"},
     {"api"},
     {"demo", "options"},
-    {"card_commands", "denoise_command", "inspect_command", "upload_command"},
+    {"card_commands", "denoise_command", "evaluate_command", "inspect_command", "upload_command"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -59,9 +59,9 @@ def gaussian_blur(image: Image, sigma_px: float) -> NDArray[np.float64]:
     return blur_along(blur_along(image, sigma_px, -2), sigma_px, -1)
 
 
-def blur_along(image: Image, sigma_px: float, axis: int) -> NDArray[np.float64]:
-    """Blur along one axis; beyond a border the image goes on mirrored, border pixel included."""
-    radius = max(1, int(_TRUNCATE * sigma_px + 0.5))
+def blur_along(image: Image, sigma_px: float, axis: int, truncate: float = _TRUNCATE) -> NDArray[np.float64]:
+    """Blur along one axis; beyond a border the image goes on mirrored, border pixel included. truncate: in sigmas."""
+    radius = max(1, int(truncate * sigma_px + 0.5))
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma_px) ** 2)
     return _convolve(np.asarray(image, np.float64), kernel / kernel.sum(), axis)
 
