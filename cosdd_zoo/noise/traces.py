@@ -75,13 +75,14 @@ def _piled(from_end: list[float], values: Counter[float], n: int) -> float:
     return values[at_end] / n if values[at_end] >= max(20, 3 * usual) else 0.0
 
 
-def is_jpeg(image: Floats, step: float = 1.0) -> bool:
-    """Whether an image [Y, X] went through JPEG, wherever its grid of 8 x 8 px begins; blocks of one colour decide
-    nothing.
+def is_jpeg(image: Floats, step: float = 1.0, only_here: bool = False) -> bool:
+    """Whether an image [Y, X] went through JPEG, wherever its grid of 8 x 8 px begins, or only with its first pixel;
+    blocks of one colour decide nothing.
     """
     height, width = (min(n, JPEG_SIDE_PX) for n in image.shape)
     part = image[:height, :width] / (step or 1.0)
-    return any(_on_a_lattice(part[y:, x:]) for y in range(8) for x in range(8))
+    n = 1 if only_here else 8
+    return any(_on_a_lattice(part[y:, x:]) for y in range(n) for x in range(n))
 
 
 def _on_a_lattice(part: Floats) -> bool:
