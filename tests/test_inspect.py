@@ -119,10 +119,19 @@ def test_a_fixed_pattern_is_told_from_noise() -> None:
 
 
 def test_noise_along_z_is_found_in_volumes_alone() -> None:
-    shared = 10 * np.random.default_rng(0).standard_normal((1, 96, 96))
-    volume = 100 + 4 * np.random.default_rng(1).standard_normal((8, 96, 96)) + shared
-    assert inspected(volume, "ZYX").facts.noise_axis == "z"
-    assert inspected(volume, "TYX").facts.noise_axis == "none"
+    rng = np.random.default_rng(0)
+    e = rng.standard_normal((16, 128, 128))
+    for z in range(1, 16):
+        e[z] = 0.7 * e[z - 1] + np.sqrt(1 - 0.7**2) * e[z]
+    found = inspected(100 + 10 * e, "ZYX").facts
+    assert found.noise_axis == "z" and "may be correlated along z" in found.verdict
+    assert found.recommended["network"] | {"receptive_field_px": 0} == {
+        "n_dims": 3, "noise_axis": "z", "receptive_field_px": 0,
+    }  # fmt: skip
+    assert found.recommended["training"]["crop_depth_px"] == 12
+    assert inspected(100 + 10 * e, "TYX").facts.noise_axis == "none"
+    pattern = 10 * rng.standard_normal((1, 128, 128))
+    assert inspected(100 + pattern + 5 * rng.standard_normal((16, 128, 128)), "ZYX").facts.noise_axis == "none"
 
 
 def jpeg(frame: NDArray[Any], quality: int) -> NDArray[np.uint8]:
@@ -216,6 +225,64 @@ def test_large_series_are_sampled_in_pairs() -> None:
     assert len(frames) == 10 and numbers[0] == 0 and numbers[-1] == 199
     assert [f.follows for f in frames] == [False, True] * 5
     assert all(b == a + 1 for a, b in zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def test_what_is_hard_to_judge_is_judged_all_the_same(stacks: dict[str, NDArray[Any]]) -> None:
+    """Each of these once gave a wrong answer or a traceback."""
+    rng = np.random.default_rng(0)
+    plain = stacks["stripes"]
+    bordered = plain.copy()
+    bordered[:, :, :70] = 0
+    facts = inspected(bordered).facts
+    assert facts.noise_axis == "x" and not facts.resampled and facts.warnings == []
+    hits = plain.copy()
+    hits[:, 100:102, 60:62] = 65535
+    assert inspected(hits).facts.gain == pytest.approx(inspected(plain).facts.gain, rel=0.02)
+    hot = np.where(rng.random(plain.shape) < 0.01, 4000, plain)
+    assert inspected(hot).facts.noise_axis == "x"
+    dark = np.rint(100 + 3 * rng.standard_normal((256, 256))).astype(np.uint16)
+    dark[9, 9] = 65535
+    assert not inspected(dark, "YX").facts.jpeg
+    slow = np.zeros((256, 812))
+    for j in range(1, 812):
+        slow[:, j] = 0.9 * slow[:, j - 1] + rng.standard_normal(256)
+    assert inspected(100 + 5 * slow[:, 300:], "YX").facts.period_px == 0
+    same = photon_stack(NOISES["stripes"](), np.stack([SCENES["filaments"](192, rng)] * 3)).noisy
+    copies = inspected(same[[0, 0, 1, 2]]).facts
+    assert copies.channels[0].frame_to_frame_correlation == pytest.approx(0, abs=0.05)
+    assert any("exact copies" in w for w in copies.warnings)
+    photons = rng.poisson(0.6, (256, 256)).astype(np.uint8)
+    assert not any("clipped" in w for w in inspected(photons, "YX").facts.warnings)
+    few = inspected(100 + 5 * rng.standard_normal((23, 23)), "YX").facts
+    assert (few.noise_axis, few.certainty) == ("none", "unsure")
+    assert few.channels[0].gain_error is None and few.channels[0].correlation_x_error[0] is None
+
+
+@pytest.mark.parametrize("kind", ["mask", "single pixel", "ramp", "constant channel"])
+def test_images_without_noise_are_a_sentence(kind: str) -> None:
+    y, x = np.mgrid[-64:64, -64:64]
+    image = {
+        "mask": (np.hypot(x, y) < 30) * 200,
+        "single pixel": (np.hypot(x, y) < 1) * 200,
+        "ramp": 10 * (x + 64),
+        "constant channel": np.stack([np.random.default_rng(0).poisson(20, x.shape), 7 + 0 * x]),
+    }[kind]
+    with pytest.raises(ImageError, match="Channel 1.*--channels 0" if image.ndim == 3 else "No noise can be found"):
+        inspected(image.astype(np.uint16), "CYX"[-image.ndim :])
+
+
+def test_a_smooth_picture_has_hardly_any_noise() -> None:
+    scene = gaussian_blur(np.random.default_rng(0).standard_normal((128, 128)), 8) * 1e4
+    facts = inspected(scene, "YX").facts
+    assert facts.suits == "no" and "hardly any noise" in facts.verdict
+
+
+def test_images_of_several_types_are_said() -> None:
+    from cosdd_zoo.data.arrays import from_array
+
+    noisy = scene_stack(NOISES["stripes"](), n_frames=2, size=128).noisy
+    found = inspect([from_array(noisy, "SYX"), from_array(noisy.astype(np.float32), "SYX")])
+    assert any("float32, uint16" in w for w in found.facts.warnings)
 
 
 # the command

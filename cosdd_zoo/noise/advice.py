@@ -17,6 +17,9 @@ CURVED = 0.3
 STILL = 0.2
 """Correlation from frame to frame that is a fixed pattern, or noise along z."""
 LOW_SNR = 0.3
+CLEAN_SNR = 500.0
+ROUNDING = 0.35
+"""Of a grey value, the deviation of noise that is hardly more than the rounding, 1 / sqrt(12) = 0.29."""
 MANY_BROKEN = 3e-4
 MANY_CLIPPED = 0.01
 COMBED = 0.7
@@ -30,11 +33,13 @@ class Setting(NamedTuple):
 
 
 class Traces(NamedTuple):
-    """What was done to the images, of all their channels."""
+    """What was done to the images, of all their channels, and what else is odd about them."""
 
     is_jpeg: bool
     is_resampled: bool
     drift_px: float  # median distance between consecutive frames that show the same thing; 0 for none
+    n_copies: int = 0  # frames that are those before them
+    dtypes: tuple[str, ...] = ()  # of the images, where there are several
 
 
 class Advice(NamedTuple):
@@ -51,7 +56,7 @@ def joint_axis(channels: Sequence[Noise]) -> NoiseAxis:
 
 
 def advise(channels: Sequence[Noise], traces: Traces, shape: tuple[int, ...]) -> Advice:
-    """shape: of the smallest frame, (Y, X) in px."""
+    """shape: of the smallest image, (Z, Y, X) in px."""
     axis = joint_axis(channels)
     suits, verdict = _verdict(axis, channels, traces)
     return Advice(suits, verdict, _settings(axis, channels, shape), _warnings(channels, traces))
@@ -70,6 +75,17 @@ def as_yaml(settings: Sequence[Setting], title: str) -> str:
 
 def _verdict(axis: NoiseAxis, channels: Sequence[Noise], traces: Traces) -> tuple[Suits, str]:
     strongest = max(channels, key=_strength)
+    if all(_has_hardly_any(c) for c in channels):
+        return "no", (
+            f"There is hardly any noise (SNR {min(c.snr for c in channels):.2g}), or it is lost in the rounding to "
+            "grey values: nothing to denoise, and nothing to learn a noise model from."
+        )
+    if axis == "z":
+        return "partly", (
+            f"Planes share noise (correlation {_strength(strongest):.2f} with the next, less with far ones), more than "
+            "pixels of a plane do: it may be correlated along z. Fine signal of an oversampled stack looks the same: "
+            "compare with --noise-axis x."
+        )
     if axis == "both":
         split = {c.axis for c in channels} - {"none", "both"}
         if len(split) > 1:
@@ -113,10 +129,13 @@ def _settings(axis: NoiseAxis, channels: Sequence[Noise], shape: tuple[int, ...]
     found = [Setting("network", "noise_axis", trained, said.get(axis, along))]
     if axis == "z":
         found.insert(0, Setting("network", "n_dims", 3, "the noise is correlated from plane to plane"))
+        depth = int(shape[0] / 1.3) // 4 * 4  # a crop and planes for validation
+        if depth < int(TrainingConfig.model_fields["crop_depth_px"].default):
+            found.append(Setting("training", "crop_depth_px", depth, f"there are {shape[0]} planes"))
     if axis != "none":
         found.append(_receptive_field(max(c.length_px for c in channels), strongest))
     size = TrainingConfig().crop_px
-    least = min(shape)
+    least = min(shape[1:])
     if least < 1.3 * size:  # a crop and a strip for validation
         fits = max(16, int(least / 1.3) // 16 * 16)
         found.append(Setting("training", "crop_px", fits, f"the smallest image is {least} px along one axis"))
@@ -162,10 +181,21 @@ def _warnings(channels: Sequence[Noise], traces: Traces) -> list[str]:
         )
     if traces.drift_px > 1:
         out.append(f"Consecutive frames are shifted by {traces.drift_px:.1f} px (median): they are no exact repeats.")
+    if traces.n_copies:
+        out.append(f"{traces.n_copies} of the frames that were looked at are exact copies of those before them.")
+    if len(traces.dtypes) > 1:
+        out.append(
+            f"The images have different types ({', '.join(traces.dtypes)}): where their grey values mean different "
+            "things, one model does not fit them all."
+        )
     for n, c in enumerate(channels):
         of = f"Channel {n}: " if len(channels) > 1 else ""
         out += [of + sentence for sentence in _about(c)]
     return out
+
+
+def _has_hardly_any(c: Noise) -> bool:
+    return c.snr > CLEAN_SNR or c.noise_std < ROUNDING * c.pixels.step
 
 
 def _about(c: Noise) -> list[str]:
@@ -175,7 +205,7 @@ def _about(c: Noise) -> list[str]:
             "No place in the images is flat, so that fine signal may have been taken for noise: two exposures of the "
             "same thing would make this surer."
         )
-    if c.certainty == "unsure":
+    if c.certainty == "unsure" and c.axis != "z":
         out.append("There are few pixels, or the axes differ little: give more images to be surer of the noise axis.")
     if c.period_px:
         out.append(
@@ -195,7 +225,7 @@ def _about(c: Noise) -> list[str]:
             f"The variance is no straight line against the signal ({c.levels.curvature:.0%} off): a gamma, clipping or "
             "multiplicative noise. Gain and read noise are rough."
         )
-    if c.between > STILL:
+    if c.between > STILL and c.axis != "z":
         out.append(
             f"Noise repeats from frame to frame (correlation {c.between:.2f}): a fixed pattern, or fine signal that "
             "keeps still. A denoiser takes either for signal: where it is a pattern, subtract a dark frame first."

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from cosdd_zoo.data.images import ImageFile
@@ -20,6 +21,10 @@ N_ASKED = 4
 """Frames that are searched for JPEG's lattice."""
 FIXED = 2.0
 """Times the correlation within a plane that the one between planes has where z is the noise axis."""
+FALLS = 0.5
+"""Of the correlation with the next plane, what that with a far one is at most: a fixed pattern stays."""
+LEAST_PLANES = 12
+"""A 3-D model needs crops of several planes, and some more for validation."""
 
 
 class Facts(BaseModel):
@@ -34,10 +39,10 @@ class ChannelFacts(Facts):
     """How the noise was told from the signal."""
     correlation_x: list[float]
     """At lags of 1, 2, ... px."""
-    correlation_x_error: list[float]
-    """Standard errors; a confidence interval of 95 % is 1.96 of them to either side."""
+    correlation_x_error: list[float | None]
+    """Standard errors; a confidence interval of 95 % is 1.96 of them to either side. null: too few lines to tell."""
     correlation_y: list[float]
-    correlation_y_error: list[float]
+    correlation_y_error: list[float | None]
     correlation_length_px: int
     period_px: float
     """Of a wave along the noise axis; 0: none."""
@@ -48,7 +53,7 @@ class ChannelFacts(Facts):
     frame_to_frame_correlation: float
     gain: float
     """Grey values per photon, from the slope of the variance against the grey value."""
-    gain_error: float
+    gain_error: float | None
     offset: float
     """The darkest grey value there is."""
     read_noise: float
@@ -57,7 +62,7 @@ class ChannelFacts(Facts):
     """How the noise goes with the signal: rises, falls or constant."""
     curvature: float
     noise_std: float
-    snr: float
+    snr: float | None
     """Standard deviation of the signal over that of the noise."""
     quantisation_step: float
     """0: continuous values."""
@@ -86,7 +91,7 @@ class Inspection(Facts):
     gain: float
     offset: float
     read_noise: float
-    snr: float
+    snr: float | None
     jpeg: bool
     resampled: bool
     drift_px: float
@@ -119,24 +124,41 @@ def inspect(images: Sequence[ImageFile]) -> Inspected:
         )
     frames = frames_of(images)
     follows = [frame.follows for frame in frames]
-    noises = [noise_of([f.pixels[c] for f in frames], follows) for c in range(counts.pop())]
-    if all("Z" in image.axes for image in images):
-        noises = [_along_z(noise) for noise in noises]
-    shape = tuple(min(f.pixels.shape[a] for f in frames) for a in (1, 2))
-    traces = _traces(frames, noises)
-    advice = advise(noises, traces, shape)
     told = [channel.name for channel in images[0].described().channels]
-    names = told if len(told) == len(noises) and all(told) else [f"channel {c}" for c in range(len(noises))]
+    n_channels = counts.pop()
+    names = told if len(told) == n_channels and all(told) else [f"channel {c}" for c in range(n_channels)]
+    noises = [_of_channel(frames, follows, c, names) for c in range(n_channels)]
+    sides = [image.item_shape(2)[1:] for image in images]
+    n_planes = min(image.layout.length("Z") for image in images)
+    if n_planes >= LEAST_PLANES:
+        noises = [_along_z(noise, [f.pixels[c] for f in frames], follows) for c, noise in enumerate(noises)]
+    traces = _traces(images, frames, noises)
+    advice = advise(noises, traces, (n_planes, *(min(s[a] for s in sides) for a in (0, 1))))
     return Inspected(_facts(images, frames, noises, names, traces, advice), advice, noises, frames, names)
 
 
-def _along_z(noise: Noise) -> Noise:
-    """Where planes have the same noise more than pixels of a plane do, z is the axis."""
+def _of_channel(frames: Sequence[Frame], follows: Sequence[bool], c: int, names: Sequence[str]) -> Noise:
+    try:
+        return noise_of([f.pixels[c] for f in frames], follows)
+    except ImageError as error:
+        if len(names) == 1:
+            raise
+        others = ",".join(str(k) for k in range(len(names)) if k != c)
+        raise ImageError(f"Channel {c} ({names[c]}): {error} Or leave it out: --channels {others}.") from None
+
+
+def _along_z(noise: Noise, planes: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
+    """Where planes share the noise of the next more than pixels of a plane do, and not that of far ones, it is z."""
     within = max(noise.x.strength, noise.y.strength, WEAK)
-    return noise._replace(axis="z", certainty="unsure") if noise.between > FIXED * within else noise
+    if noise.between <= FIXED * within:
+        return noise
+    half = len(planes) // 2
+    pairs = [plane for k in range(half) for plane in (planes[k], planes[k + half])]
+    far = noise_of(pairs, [bool(k % 2) for k in range(len(pairs))]).between
+    return noise._replace(axis="z", certainty="unsure") if far < FALLS * noise.between else noise
 
 
-def _traces(frames: Sequence[Frame], noises: Sequence[Noise]) -> Traces:
+def _traces(images: Sequence[ImageFile], frames: Sequence[Frame], noises: Sequence[Noise]) -> Traces:
     some = frames[:: max(1, len(frames) // N_ASKED)][:N_ASKED]
     jpeg = any(
         is_jpeg(f.pixels[c].astype(np.float64), noise.pixels.step) for f in some for c, noise in enumerate(noises)
@@ -148,7 +170,9 @@ def _traces(frames: Sequence[Frame], noises: Sequence[Noise]) -> Traces:
         if f.follows
     ]
     seen = [m for m in moves if not math.isnan(m)]
-    return Traces(jpeg, resampled, float(np.median(seen)) if seen else 0.0)
+    copies = sum(f.follows and np.array_equal(f.pixels, frames[n - 1].pixels) for n, f in enumerate(frames))
+    dtypes = tuple(sorted({str(image.dtype) for image in images}))
+    return Traces(jpeg, resampled, float(np.median(seen)) if seen else 0.0, copies, dtypes)
 
 
 def _facts(
@@ -197,9 +221,9 @@ def _channel(noise: Noise, name: str) -> ChannelFacts:
         noise_axis=noise.axis,
         certainty=noise.certainty,
         method=noise.method,
-        correlation_x=_rounded(noise.x.r),
+        correlation_x=[round(float(v), 4) for v in noise.x.r],
         correlation_x_error=_rounded(noise.x.error),
-        correlation_y=_rounded(noise.y.r),
+        correlation_y=[round(float(v), 4) for v in noise.y.r],
         correlation_y_error=_rounded(noise.y.error),
         correlation_length_px=noise.length_px,
         period_px=_short(noise.period_px),
@@ -208,13 +232,13 @@ def _channel(noise: Noise, name: str) -> ChannelFacts:
         offsets_period_px=_short(noise.offsets_period_px),
         frame_to_frame_correlation=round(noise.between, 3),
         gain=_short(levels.gain),
-        gain_error=_short(levels.gain_error),
+        gain_error=_short(levels.gain_error) if math.isfinite(levels.gain_error) else None,
         offset=_short(levels.offset),
         read_noise=_short(levels.read_noise),
         noise_trend=levels.trend,
         curvature=round(levels.curvature, 3),
         noise_std=_short(noise.noise_std),
-        snr=_short(noise.snr),
+        snr=_short(noise.snr) if math.isfinite(noise.snr) else None,
         quantisation_step=noise.pixels.step,
         grey_values_used=round(noise.pixels.used_share, 3),
         saturated_share=_short(noise.pixels.high_share),
@@ -223,10 +247,10 @@ def _channel(noise: Noise, name: str) -> ChannelFacts:
     )
 
 
-def _rounded(values: Any) -> list[float]:
-    return [round(float(v), 4) for v in values]
+def _rounded(values: Any) -> list[float | None]:
+    """JSON knows no infinity."""
+    return [round(float(v), 4) if math.isfinite(v) else None for v in values]
 
 
 def _short(value: float) -> float:
-    """Four digits; JSON knows no infinity."""
-    return float(f"{value:.4g}") if math.isfinite(value) else 0.0
+    return float(f"{value:.4g}")

@@ -1,6 +1,6 @@
 r"""What the noise of some images is like, found before anything is trained and without a clean image.
 
-Of up to 24 frames, 1024 x 1024 px of each at most: the noise's correlation along both axes with its error, its variance
+Of up to 12 frames, 1024 x 1024 px of each at most: the noise's correlation along both axes with its error, its variance
 against the grey value, broken and saturated pixels, traces of processing, and drift.
 
 The noise is that of single frames, or of differences of consecutive ones where these show less structure, which they do
@@ -30,6 +30,7 @@ from cosdd_zoo.noise.lines import (
     BLOCK_PX,
     BLUR_PX,
     CERTAIN,
+    FEW_BANDS,
     ORDER,
     Axis,
     Blocks,
@@ -47,10 +48,15 @@ from cosdd_zoo.noise.traces import Pixels, pixels_of
 NoiseAxis = Literal["x", "y", "z", "none", "both"]
 Method = Literal["frame differences", "flat regions", "high-pass residuals"]
 Certainty = Literal["certain", "likely", "unsure"]
-N_FRAMES = 24
+N_FRAMES = 12
+"""Frames of one channel; of several channels fewer, but not below LEAST_FRAMES."""
+LEAST_FRAMES = 4
 SIDE_PX = 1024
 N_LAGS = 40
 LEAST_PX = BLOCK_PX + ORDER + 1
+ALL_EDGES = 60.0
+"""Times the structure of noise alone in the flattest blocks, above which what they have is edges and no noise, if most
+blocks have nothing at all."""
 WEAK = 0.03
 """A correlation that is none yet: the method is at its best from about 0.05 on."""
 BOTH = 0.5
@@ -59,6 +65,8 @@ LESS = 0.5
 """Of the structure of single frames, what differences show at most to be used."""
 FLAT = 2.0
 """Times the structure of noise alone that flat blocks show at most."""
+STILL = 0.2
+"""The same where nothing but noise is left."""
 REPEATS = 0.1
 """Correlation of frames' noise above which they count as one for errors."""
 SURROUNDINGS_PX = 8.0
@@ -139,10 +147,12 @@ def _plateau(r: Correlation) -> float:
     return plateau if plateau > max(WEAK / 2, CERTAIN * float(np.mean(r.error[late]))) else 0.0
 
 
-def frames_of(images: Sequence[ImageFile], n_frames: int = N_FRAMES) -> list[Frame]:
+def frames_of(images: Sequence[ImageFile], n_frames: int | None = None) -> list[Frame]:
     """Frames that are spread over the images, in pairs of consecutive ones where there are more than `n_frames`; of
     large ones the middle. Raises ImageError for NaN or infinite pixels and for images without y, or too small.
     """
+    if n_frames is None:
+        n_frames = max(LEAST_FRAMES, N_FRAMES // images[0].n_channels)
     items = [(k, i) for k, image in enumerate(images) for i in range(image.n_items(2))]
     if len(items) <= n_frames:
         chosen = list(range(len(items)))
@@ -170,25 +180,63 @@ def frames_of(images: Sequence[ImageFile], n_frames: int = N_FRAMES) -> list[Fra
 def noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
     """The noise of one channel of some frames, each [Y, X]; follows: whether a frame comes directly after the last.
 
-    Raises ImageError for constant images.
+    Raises ImageError for images without noise.
     """
+    try:
+        return _noise_of(*_told_apart(frames, follows))
+    except ValueError as error:
+        raise ImageError(
+            f"No noise can be found in the images ({error}): they are constant, masks, or were made by a computer. "
+            "Give raw images, or check --axes."
+        ) from None
+
+
+def _told_apart(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> tuple[list[NDArray[Any]], list[bool]]:
+    """Without constant frames, exact copies of the one before, and borders that are constant in all frames.
+
+    Raises ValueError where nothing is left.
+    """
+    kept: list[NDArray[Any]] = []
+    is_next: list[bool] = []
+    broken = False
+    for frame, does in zip(frames, follows, strict=True):
+        if frame.min() == frame.max() or (does and kept and np.array_equal(frame, kept[-1])):
+            broken = True  # what comes then follows on nothing
+            continue
+        kept.append(frame)
+        is_next.append(does and not broken and len(kept) > 1)
+        broken = False
+    if not kept:
+        raise ValueError("they are constant")
+    if len({frame.shape for frame in kept}) == 1:
+        box = tuple(_varying(np.any([f != f.flat[0] for f in kept], axis=0).any(axis=1 - a)) for a in (0, 1))
+        cut = [f[box] for f in kept]
+        kept = cut if min(cut[0].shape) >= LEAST_PX else kept
+    return kept, is_next
+
+
+def _varying(is_seen: NDArray[np.bool_]) -> slice:
+    where = np.flatnonzero(is_seen)
+    return slice(int(where[0]), int(where[-1]) + 1)
+
+
+def _noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
     pixels = pixels_of(frames)
     mended, clipped, n_broken = _mended(frames, pixels)
-    if not any(f.std() > 0 for f in mended):
-        raise ImageError("The images are constant: there is no noise in them. Give others, or check --axes.")
     parts = {
         a: [blocks_along(f, a, N_LAGS, c, step=pixels.step) for f, c in zip(mended, clipped, strict=True)] for a in _XY
     }
     singles = {a: together(parts[a]) for a in _XY}
     pairs = [n for n, is_next in enumerate(follows) if is_next]
-    differences, by_difference = singles, False
+    differences, by_difference, still = singles, False, 1.0
     between = 0.0
     if pairs:
         apart = [_lines(mended, clipped, n, True) for n in pairs]
         differences = {
             a: together([blocks_along(e.noise, a, N_LAGS, e.clipped, e.grey, pixels.step) for e in apart]) for a in _XY
         }
-        by_difference = _structure(differences["x"]) < LESS * _structure(singles["x"])
+        still = _structure(differences["x"]) / max(_structure(singles["x"]), 1e-300)
+        by_difference = still < LESS
         first, second = (together([parts["x"][n + k] for n in pairs]) for k in (-1, 0))
         between = _between(first, second, differences["x"])
         if between > REPEATS:
@@ -202,6 +250,8 @@ def noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
     has_offsets = _plateau(y if main == "y" else x) > 0
     levels = levels_of([line.turned() for line in lines] if main == "y" else lines, has_offsets)
     structure = _over_noise(blocks[main], chosen[main], y if main == "y" else x)
+    if structure > ALL_EDGES and float((blocks[main].products[0] > 0).mean()) < 0.7:
+        raise ValueError("there is none but at edges")
     method: Method = (
         "frame differences" if by_difference else "flat regions" if structure <= FLAT else "high-pass residuals"
     )
@@ -210,14 +260,14 @@ def noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
     total = float(np.mean([f.var() for f in mended]))
     return Noise(
         axis=axis,
-        certainty=certainty,
+        certainty=certainty if min(x.n_bands, y.n_bands) >= FEW_BANDS else "unsure",
         method=method,
         x=x,
         y=y,
         spectrum_x=spectrum_along([line.noise for line in lines]),
         spectrum_y=spectrum_along([line.noise.T for line in lines]),
         offsets_period_px=offsets_period([line.noise.T if main == "y" else line.noise for line in lines])
-        if by_difference  # lines' means of single frames are signal
+        if by_difference and still < STILL  # else lines' means are signal
         else 0.0,
         picture=_picture(lines, is_flat),
         between=between,
@@ -257,8 +307,10 @@ _XY: tuple[Axis, Axis] = ("x", "y")
 
 
 def _mended(frames: Sequence[NDArray[Any]], pixels: Pixels) -> tuple[list[Floats], list[NDArray[np.bool_]], int]:
-    """Frames without broken pixels, where pixels are clipped, and the number of broken ones."""
+    """Frames without broken pixels and hits, where pixels are clipped, and the number of broken ones."""
     mended, clipped, n_broken = [], [], 0
+    low, high = np.quantile(np.concatenate([f.ravel()[:: max(1, f.size // 2**18)] for f in frames]), [0.001, 0.999])
+    far = float(high) - float(low) if high > low else np.inf  # a hit of several pixels would turn any line
     for frame in frames:
         x = frame.astype(np.float64)
         at_end = np.zeros(x.shape, bool)
@@ -267,7 +319,7 @@ def _mended(frames: Sequence[NDArray[Any]], pixels: Pixels) -> tuple[list[Floats
         out = standing_out(torch.from_numpy(x)[None, None])[0, 0].numpy()
         broken = np.abs(out) > threshold(out)
         n_broken += int(broken.sum())
-        mended.append(np.where(broken, x - out, x))
+        mended.append(np.clip(np.where(broken, x - out, x), float(low) - far, float(high) + far))
         clipped.append(at_end)
     return mended, clipped, n_broken
 
@@ -282,7 +334,7 @@ def _lines(mended: list[Floats], clipped: list[NDArray[np.bool_]], n: int, by_di
 
 def _structure(blocks: Blocks) -> float:
     """Over the noise's variance, on average."""
-    return float(blocks.structure.mean() / blocks.products[0].mean())
+    return float(blocks.structure.mean() / max(float(blocks.products[0].mean()), 1e-300))
 
 
 def _between(first: Blocks, second: Blocks, differences: Blocks) -> float:
@@ -290,8 +342,8 @@ def _between(first: Blocks, second: Blocks, differences: Blocks) -> float:
     chosen = flat(first) & flat(second)
     if not chosen.any():
         return 0.0
-    variance = (first.products[0, chosen] + second.products[0, chosen]).mean() / 2
-    return 1.0 - float(differences.products[0, chosen].mean() / variance)
+    variance = float((first.products[0, chosen] + second.products[0, chosen]).mean()) / 2
+    return 1.0 - float(differences.products[0, chosen].mean()) / variance if variance > 0 else 0.0
 
 
 def _over_noise(blocks: Blocks, chosen: NDArray[np.bool_], r: Correlation) -> float:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosdd_zoo.data.metrics import blur_along, gaussian_blur
-from cosdd_zoo.noise.lines import ORDER, Floats, across
+from cosdd_zoo.noise.lines import ORDER, Floats, across, band_of, without_outliers
 
 Trend = Literal["rises", "falls", "constant"]
 N_GROUPS = 24
@@ -100,7 +100,7 @@ def levels_of(frames: Sequence[Lines], has_offsets: bool = False) -> Levels:
         squares, level, beside, band = (v[is_whole] for v in (squares, level, beside, band))
     typical = float(squares.mean())
     if typical <= 0:
-        raise ValueError("there is no noise")
+        raise ValueError("there is no noise in it")
     weight = np.ones(len(squares))
     for _ in range(3):
         seen = _predicted(beside, level, weight)
@@ -115,7 +115,7 @@ def levels_of(frames: Sequence[Lines], has_offsets: bool = False) -> Levels:
 
 def _sampled(frame: Lines, step: int, has_offsets: bool) -> _Sampled:
     """Every step-th pixel along the lines."""
-    d = across(frame.noise)
+    d = without_outliers(across(frame.noise))
     offsets = d.mean(axis=1, keepdims=True) * has_offsets
     d = d - offsets
     n, reach = len(d), max(DISTANCES_PX) - ORDER // 2
@@ -128,7 +128,9 @@ def _sampled(frame: Lines, step: int, has_offsets: bool) -> _Sampled:
     kept = slice(reach, n - reach), slice(None, None, step)
     columns = [b[:, ::step].ravel() for b in beside]
     squares = d[kept] ** 2
-    band = np.repeat(np.arange(len(centre)) // BAND_PX, squares.shape[1])
+    height, width = squares.shape
+    bands = band_of(-(-height // BAND_PX), -(-width // BAND_PX), BAND_PX * step).reshape(-1, -(-width // BAND_PX))
+    band = bands.repeat(BAND_PX, 0).repeat(BAND_PX, 1)[:height, :width].ravel()
     whole = share[centre][:, ::step].ravel() <= MAX_CLIPPED
     return _Sampled(
         squares.ravel(),
@@ -159,7 +161,8 @@ def _fitted(x: Floats, y: Floats, weight: Floats, band: NDArray[np.int64]) -> tu
     slope = float(np.average((x - mean) * (y - height), weights=weight)) / square
     left = y - height - slope * (x - mean)
     influence = np.bincount(band, weight * (x - mean) * left) / (weight.sum() * square)
-    return (height - slope * mean, slope), float(np.sqrt((influence**2).sum()))
+    error = float(np.sqrt((influence**2).sum())) if len(influence) > 1 else math.inf
+    return (height - slope * mean, slope), error
 
 
 def _group(x: Floats, y: Floats, band: NDArray[np.int64]) -> tuple[float, float, float]:
@@ -174,5 +177,7 @@ def _curvature(x: Floats, y: Floats, line: tuple[float, float]) -> float:
         return 0.0
     straight = line[0] + line[1] * x
     floor = np.maximum(np.abs(straight), 0.1 * float(y.mean()))
-    off = (np.polyval(np.polyfit(x, y, 2, w=1 / floor), x) - straight) / floor
-    return float(np.abs(off).max())
+    scaled = (x - x.mean()) / np.ptp(x)
+    design = np.vander(scaled, 3)
+    found, *_ = np.linalg.lstsq(design / floor[:, None], y / floor, rcond=None)
+    return float(np.abs((design @ found - straight) / floor).max())

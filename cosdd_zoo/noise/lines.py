@@ -38,6 +38,8 @@ FLATTEST = 0.1
 """Share of the blocks that is flat by definition."""
 N_GROUPS = 16
 MIN_IN_GROUP = 16
+FARTHEST = 6.0
+FEW_BANDS, PART_PX = 6, 64
 MAX_CLIPPED = 0.02
 """Share of pixels at an end of the range above which a block is left out."""
 
@@ -49,7 +51,7 @@ class Blocks(NamedTuple):
     level: Floats  # [N], mean grey value
     structure: Floats  # [N], mean squared gradient of the blurred image
     is_whole: NDArray[np.bool_]  # [N], hardly a pixel is clipped, and noise is more than rounding
-    band: NDArray[np.int64]  # [N], blocks of the same lines of the same image have one number
+    band: NDArray[np.int64]  # [N], blocks of about independent noise have different numbers
 
     @property
     def n_lags(self) -> int:
@@ -60,8 +62,8 @@ class Correlation(NamedTuple):
     """Of noise along lines, at lags 1 .. K."""
 
     r: Floats  # [K]
-    error: Floats  # [K], standard error
-    n_blocks: int
+    error: Floats  # [K], standard error; infinite where there is one band only
+    n_bands: int
 
     @property
     def strength(self) -> float:
@@ -94,7 +96,7 @@ def blocks_along(
     grey = lines if brightness is None else brightness if axis == "x" else brightness.T
     if min(lines.shape) < BLOCK_PX + ORDER + 1:
         raise ValueError(f"the image is {x.shape[0]} x {x.shape[1]} px: at least {BLOCK_PX + ORDER + 1} are needed")
-    d = across(lines)
+    d = without_outliers(across(lines))
     n_lags = min(n_lags, d.shape[1] // 2)
     counts = (d.shape[0] // BLOCK_PX, d.shape[1] // BLOCK_PX)
     products = np.stack([_means(_shifted(d, k), counts).ravel() for k in range(n_lags + 1)])
@@ -104,7 +106,7 @@ def blocks_along(
         _means(image[inner].astype(np.float64), counts).ravel() for image in (grey, _steepness(lines), at_end)
     )
     is_whole = (share <= MAX_CLIPPED) & (products[0] >= step**2)
-    return Blocks(products, level, structure, is_whole, np.repeat(np.arange(counts[0]), counts[1]))
+    return Blocks(products, level, structure, is_whole, band_of(*counts, BLOCK_PX))
 
 
 def together(parts: Sequence[Blocks], repeats: bool = False) -> Blocks:
@@ -180,13 +182,37 @@ def correlation(blocks: Blocks, chosen: NDArray[np.bool_]) -> Correlation:
         total += len(group) * r
         influence[:, group] = (p[1:] - r[:, None] * p[0]) / variance
     n = len(index)
-    bands = blocks.band[index]
-    _, where = np.unique(bands, return_inverse=True)
+    _, where = np.unique(blocks.band[index], return_inverse=True)
     summed = np.stack([np.bincount(where, row) for row in influence])
     n_bands = summed.shape[1]
     clustered = np.sqrt((summed**2).sum(axis=1) * n_bands / max(1, n_bands - 1)) / n * _for_few(n_bands - 1)
     alone = np.sqrt((influence**2).sum(axis=1)) / n
-    return Correlation(total / n, np.maximum(clustered, alone), n)
+    return Correlation(total / n, np.maximum(clustered, alone) if n_bands > 1 else np.full(k, np.inf), n_bands)
+
+
+def without_outliers(d: Floats) -> Floats:
+    """d [Y, X], no further from 0 than 6 deviations of its block, by the median, which hits and hot pixels leave alone.
+
+    A block of which half is 0, as where single photons are counted, stays as it is.
+    """
+    counts = tuple(-(-n // BLOCK_PX) for n in d.shape)
+    padding = [(0, k * BLOCK_PX - n) for k, n in zip(counts, d.shape, strict=True)]
+    tiles = np.pad(np.abs(d), padding, mode="reflect" if min(d.shape) > BLOCK_PX else "edge")
+    tiles = tiles.reshape(counts[0], BLOCK_PX, counts[1], BLOCK_PX)
+    typical = np.median(tiles.transpose(0, 2, 1, 3).reshape(*counts, -1), axis=-1)
+    limit = np.where(typical > 0, FARTHEST * typical / 0.6745, np.inf)
+    limit = limit.repeat(BLOCK_PX, 0).repeat(BLOCK_PX, 1)[: d.shape[0], : d.shape[1]]
+    return np.clip(d, -limit, limit)
+
+
+def band_of(n_rows: int, n_columns: int, block_px: int) -> NDArray[np.int64]:
+    """[rows * columns], the band of each block: its row, as noise goes on along lines; where rows are few, parts of
+    them that are longer than the noise is usually correlated.
+    """
+    each = -(-PART_PX // block_px) if n_rows < FEW_BANDS else n_columns
+    parts = -(-n_columns // each)
+    rows, columns = np.divmod(np.arange(n_rows * n_columns), n_columns)
+    return np.asarray(rows * parts + columns // each)
 
 
 def _for_few(n: int) -> float:

@@ -14,13 +14,17 @@ where frames show the same thing, for else these means are those of the signal.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosdd_zoo.noise.lines import ORDER, Floats, across
 
+LEAST_TIMES = 8
+"""Periods along a line that a wave has at least: what is slower is noise that decays slowly."""
 MEDIAN_SHARE = 8
 """The running median is over this part of the frequencies."""
 STANDS_OUT = 1.5
@@ -43,9 +47,18 @@ class Spectrum(NamedTuple):
         padded = np.pad(self.power, half, mode="reflect")
         usual = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
         ratio = self.power / np.maximum(usual, 1e-12)
-        ratio[:3] = 0.0  # slower than any line tells
-        k = int(np.argmax(ratio))
-        return float(1 / self.frequency[k]) if ratio[k] > max(STANDS_OUT, 1 + SURE * self.error) else 0.0
+        k = int(np.argmax(np.where(self._is_peak(), ratio, 0.0)))
+        sure = 1 + (SURE + np.log(n) / 2) * self.error
+        return float(1 / self.frequency[k]) if k and ratio[k] > max(STANDS_OUT, sure) else 0.0
+
+    def _is_peak(self) -> NDArray[np.bool_]:
+        """[F], above the power on both sides, and seen often enough along a line."""
+        n = len(self.power)
+        padded = np.pad(self.power, 3, constant_values=0)
+        beside = [padded[3 + s * k : 3 + s * k + n] for k in (2, 3) for s in (-1, 1)]
+        found = np.all([self.power > STANDS_OUT * b for b in beside], axis=0)
+        found[:LEAST_TIMES] = False
+        return np.asarray(found)
 
     @property
     def at_nyquist(self) -> float:
@@ -54,8 +67,11 @@ class Spectrum(NamedTuple):
 
 
 def spectrum_along(frames: Sequence[Floats]) -> Spectrum:
-    """Of frames [Y, X] whose lines lie along x, those as wide as the first. Raises ValueError for constant ones."""
-    width = frames[0].shape[1]
+    """Of frames [Y, X] whose lines lie along x, of the width that most have. Raises ValueError for constant ones."""
+    frames = [frame for frame in frames if frame.std() > 0]
+    if not frames:
+        raise ValueError("the frames are constant")
+    width = Counter(frame.shape[1] for frame in frames).most_common(1)[0][0]
     window = np.hanning(width)
     total, n_lines = np.zeros(width // 2 + 1), 0
     for frame in frames:

@@ -9,7 +9,6 @@ drift       the peak of the phase correlation of consecutive frames
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -27,10 +26,16 @@ N_BLOCKS = 400
 RESAMPLED = 0.75
 """Power near the Nyquist frequency, over the mean, below which no unprocessed noise is along both axes (0.9 to 1.1).
 """
+DRIFT_BLUR_PX, DRIFT_AROUND_PX = 1.5, 8.0
+BETTER = 2.0
+"""Times the usual height of the correlation's surface, by which a shift must fit better than none."""
 FARTHEST = 0.125
 """Of a side, that a frame may be shifted by: what is further is chance."""
 SAME = 0.5
 """Correlation of two blurred frames that show the same thing."""
+
+
+MOST_PX, MOST_VALUES, AROUND = 2**22, 2**20, 31
 
 
 class Pixels(NamedTuple):
@@ -38,7 +43,7 @@ class Pixels(NamedTuple):
 
     step: float  # between neighbouring grey values; 0 if continuous
     n_values: int  # different ones
-    used_share: float  # of the steps between the 1st and the 99th percentile, those that occur
+    used_share: float  # of the grey values, those that occur where they are to be expected
     low: float
     high: float
     low_share: float  # of the pixels, at the lowest value, where they pile up on it; else 0
@@ -46,33 +51,42 @@ class Pixels(NamedTuple):
 
 
 def pixels_of(frames: Sequence[NDArray[Any]]) -> Pixels:
-    """Of some frames of any shape."""
-    values: Counter[float] = Counter()
-    n = 0
-    for frame in frames:
-        found, counts = np.unique(frame, return_counts=True)
-        n += frame.size
-        for value, count in zip(found.tolist(), counts.tolist(), strict=True):
-            values[value] += count
-    ordered = sorted(values)
-    grey = np.asarray(ordered, np.float64)
+    """Of some frames of any shape; of many pixels every so-manyth."""
+    every = max(1, sum(f.size for f in frames) // MOST_PX)
+    while every > 1 and any(every % f.shape[-1] == 0 or f.shape[-1] % every == 0 for f in frames):
+        every += 1  # every column has its turn
+    grey, counts = np.unique(np.concatenate([f.ravel()[::every] for f in frames]), return_counts=True)
+    n = int(counts.sum())
+    grey = grey.astype(np.float64)
     whole = bool(np.array_equal(grey, np.rint(grey)) and np.abs(grey).max() < 2**53)
     step = float(np.gcd.reduce(np.diff(grey).astype(np.int64))) if whole and len(grey) > 1 else 0.0
-    share = 1.0
-    if step:
-        cumulative = np.cumsum([values[v] for v in ordered]) / n
-        first, last = grey[np.searchsorted(cumulative, 0.01)], grey[np.searchsorted(cumulative, 0.99)]
-        inside = (grey >= first) & (grey <= last)
-        share = float(inside.sum() / ((last - first) / step + 1))
-    low, high = (_piled(ordered[::way], values, n) for way in (1, -1))
-    return Pixels(step, len(ordered), share, ordered[0], ordered[-1], low, high)
+    low, high = (_piled(counts[::way]) / n for way in (1, -1))
+    inner = slice(1 if low else 0, len(grey) - 1 if high else len(grey))
+    used = _used(grey[inner], counts[inner], step) if step else 1.0
+    return Pixels(step, len(grey), used, float(grey[0]), float(grey[-1]), low, high)
 
 
-def _piled(from_end: list[float], values: Counter[float], n: int) -> float:
-    """The share of the value at an end, if it is far more frequent than the next ones."""
-    at_end, *others = from_end[:6]
-    usual = max((values[v] for v in others), default=0)
-    return values[at_end] / n if values[at_end] >= max(20, 3 * usual) else 0.0
+def _piled(from_end: NDArray[np.int64]) -> int:
+    """The count of the value at an end, if it is far more frequent than the next ones let expect: counts of photons,
+    as of all that is log-concave, fall ever faster.
+    """
+    at_end, *others = (int(c) for c in from_end[:6])
+    if not others or at_end < max(20, 3 * max(others)):
+        return 0
+    falls = others[0] / max(others[1], 1) if len(others) > 1 else 1.0
+    return at_end if at_end / max(others[0], 1) > 2 * falls else 0
+
+
+def _used(grey: Floats, counts: NDArray[np.int64], step: float) -> float:
+    """Share of the grey values that occur, of those that should: which have five pixels or more on average around."""
+    if len(grey) < 2 or (grey[-1] - grey[0]) / step > MOST_VALUES:
+        return 1.0
+    full = np.zeros(round((grey[-1] - grey[0]) / step) + 1)
+    full[np.rint((grey - grey[0]) / step).astype(int)] = counts
+    width = min(AROUND, len(full))
+    around = np.convolve(full, np.ones(width) / width, "same")
+    expected = around >= 5
+    return float((full[expected] > 0).mean()) if expected.any() else 1.0
 
 
 def is_jpeg(image: Floats, step: float = 1.0, only_here: bool = False) -> bool:
@@ -90,15 +104,16 @@ def _on_a_lattice(part: Floats) -> bool:
     if ny * nx < 16:
         return False
     blocks = part[: 8 * ny, : 8 * nx].reshape(ny, 8, nx, 8).transpose(0, 2, 1, 3).reshape(-1, 8, 8)
-    spread = blocks.std(axis=(1, 2))
-    blocks = blocks[spread > 0.5][:: max(1, int((spread > 0.5).sum()) // N_BLOCKS)]
+    varies = blocks.std(axis=(1, 2)) > 0.5
+    blocks = blocks[varies][:: max(1, int(varies.sum()) // N_BLOCKS)]
     if len(blocks) < 16:
         return False
     c = np.einsum("ij,bjk,lk->bil", _DCT, blocks, _DCT)
     found = n_asked = 0
     for i, j in _ASKED:
         values = c[:, i, j]
-        q = np.arange(3, max(4, min(64, int(1.5 * values.std()))))
+        spread = 1.4826 * np.median(np.abs(values - np.median(values)))  # not that of a few bright blocks
+        q = np.arange(3, max(4, min(64, int(1.5 * spread))))
         if len(q) < 2:
             continue
         n_asked += 1
@@ -126,18 +141,21 @@ def is_resampled(along_x: float, along_y: float) -> bool:
 
 def drift(first: Floats, second: Floats) -> tuple[float, float]:
     """(dy, dx) in px by which the second frame [Y, X] is shifted against the first; to about a tenth of a pixel. NaN
-    where they do not show the same thing.
+    where they do not show the same thing, 0 where no shift fits better than none.
     """
-    blurred = [gaussian_blur(f, 1.5) for f in (first, second)]
-    a, b = (np.fft.rfft2(_windowed(f)) for f in blurred)
-    cross = b * np.conj(a)
-    peak = np.fft.irfft2(cross / np.maximum(np.abs(cross), 1e-12 * np.abs(cross).max() + 1e-300) ** 0.8, s=first.shape)
-    at = np.unravel_index(int(np.argmax(peak)), peak.shape)
-    dy, dx = _around(peak, at, 0), _around(peak, at, 1)
+    blurred = [gaussian_blur(f, DRIFT_BLUR_PX) for f in (first, second)]
+    if not all(f.std() > 0 for f in blurred):
+        return math.nan, math.nan
+    a, b = (np.fft.rfft2(_windowed(f - gaussian_blur(f, DRIFT_AROUND_PX))) for f in blurred)
+    surface = np.fft.irfft2(b * np.conj(a), s=first.shape)
+    at = np.unravel_index(int(np.argmax(surface)), surface.shape)
+    dy, dx = _around(surface, at, 0), _around(surface, at, 1)
     moved = np.roll(blurred[1], (-round(dy), -round(dx)), (0, 1))
     alike = np.corrcoef(gaussian_blur(blurred[0], 2).ravel(), gaussian_blur(moved, 2).ravel())[0, 1]
-    is_near = max(abs(dy), abs(dx)) <= FARTHEST * min(first.shape)
-    return (dy, dx) if alike > SAME and is_near else (math.nan, math.nan)
+    if alike <= SAME or max(abs(dy), abs(dx)) > FARTHEST * min(first.shape):
+        return math.nan, math.nan
+    chance = 1.4826 * float(np.median(np.abs(surface - np.median(surface))))
+    return (dy, dx) if surface[at] - surface[0, 0] > BETTER * chance else (0.0, 0.0)
 
 
 def _windowed(frame: Floats) -> Floats:

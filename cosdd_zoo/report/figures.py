@@ -67,11 +67,9 @@ def correlation_curves(x: Correlation, y: Correlation) -> str:
         axes.axhline(0, color=GREY, linewidth=0.8)
         for r, label, colour, marker in ((x, "along x", COLOUR_X, "o"), (y, "along y", COLOUR_Y, "s")):
             n = min(LAGS_SHOWN_PX, len(r.r))
-            lags = np.arange(1, n + 1)
-            axes.errorbar(
-                lags, r.r[:n], CI_95 * r.error[:n], fmt=f"{marker}-", color=colour, label=label, markersize=4,
-                linewidth=1, elinewidth=1,
-            )  # fmt: skip
+            error = np.where(np.isfinite(r.error[:n]), CI_95 * r.error[:n], np.nan)
+            how: Any = {"fmt": f"{marker}-", "color": colour, "markersize": 4, "linewidth": 1, "elinewidth": 1}
+            axes.errorbar(np.arange(1, n + 1), r.r[:n], error, label=label, **how)
         axes.set(xlabel="lag (px)", ylabel="correlation of the noise")
         axes.legend(frameon=False)
 
@@ -131,7 +129,10 @@ def histogram(frames: list[NDArray[Any]]) -> str:
 
     def draw(axes: Axes) -> None:
         values = np.concatenate([f.ravel()[:: max(1, f.size // 2**18)] for f in frames]).astype(np.float64)
-        axes.hist(values, bins=min(256, max(8, len(np.unique(values)))), color=COLOUR_X, log=True)
+        low, high = float(values.min()), float(values.max())
+        told_apart = (high - low) / max(float(np.spacing(max(abs(low), abs(high)))), 1e-300)
+        n = int(min(256, max(1, told_apart / 4), len(np.unique(values))))
+        axes.hist(values, bins=n, color=COLOUR_X, log=True)
         axes.set(xlabel="grey value", ylabel="pixels")
 
     return svg(draw)
