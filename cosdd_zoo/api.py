@@ -26,9 +26,10 @@ from cosdd_zoo.data.images import ImageFile, open_image
 from cosdd_zoo.data.opening import open_all
 from cosdd_zoo.inference.denoise import Denoised, Denoiser
 from cosdd_zoo.noise.auto import with_found_axis
+from cosdd_zoo.noise.profile import described
+from cosdd_zoo.training import train as training
 from cosdd_zoo.training.run_folder import checkpoint_of
-from cosdd_zoo.training.train import Run, distill, resume
-from cosdd_zoo.training.train import train as train_on
+from cosdd_zoo.training.train import Run
 
 if TYPE_CHECKING:
     from cosdd_zoo.export.check import CheckReport
@@ -91,10 +92,45 @@ def train(
     Raises CosddError subclasses with a sentence each for images, settings or folders that do not work.
     """
     settings = with_found_axis(images, config, settings, Console(stderr=True, quiet=quiet).print)
-    return train_on(
+    return training.train(
         images, output, preset=preset, config=config, overwrite=overwrite, tensorboard=tensorboard, quiet=quiet,
+        describe=described, **settings,
+    )  # fmt: skip
+
+
+def distill(
+    run: str | Path,
+    images: Any,
+    output: str | Path,
+    *,
+    n_samples: int | None = None,
+    n_features: int | None = None,
+    n_levels: int | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a direct denoiser to predict what a trained model, which stays as it is, returns in many passes.
+
+    run: a run folder or checkpoint, the teacher. images: of the kind that it was trained on; noisy ones suffice.
+    n_samples: posterior samples averaged for each target; 0: the latents' means.
+    n_features, n_levels: a smaller U-Net than the teacher's ladder. settings: as for `train`, e.g. max_time=5.
+
+    The new run holds teacher and direct denoiser. Raises what `train` raises.
+    """
+    return training.distill(
+        run, images, output, n_samples=n_samples, n_features=n_features, n_levels=n_levels, describe=described,
         **settings,
     )  # fmt: skip
+
+
+def resume(output: str | Path, images: Any = None, *, quiet: bool = False, **settings: Any) -> Run:
+    """Continue a run exactly where its state was saved.
+
+    images: only needed when the run was trained on arrays. settings: max_steps, max_time or patience may be raised;
+    another number of devices takes the same steps if batch_size or accumulate make up for it.
+
+    Raises CheckpointError when the folder is no run, ConfigError for other networks, and what `train` raises.
+    """
+    return training.resume(output, images, quiet=quiet, describe=described, **settings)
 
 
 def load(source: str | Path, device: str = "auto") -> Denoiser:

@@ -31,6 +31,7 @@ TILE_HELP = "Side of the windows that large images are cut into; by the free mem
 RESUME_HELP = "Go on with a run that broke off: what is done stays, to the same bytes."
 CLUSTER_HELP = "Spread the work by Dask: local, slurm, or a scheduler's address."
 WORKERS_HELP = "Processes (local; all cores by default) or jobs (slurm)."
+STRICT_HELP = "Refuse images whose noise or grey values are not of the kind that the model was trained on."
 REPEAT_HELP = "Do again what the cosdd-denoise.json of an earlier run says, into another folder."
 
 
@@ -57,6 +58,7 @@ def denoise(
     repeat: Annotated[Path | None, typer.Option(help=REPEAT_HELP)] = None,
     cluster: Annotated[str | None, typer.Option(help=CLUSTER_HELP)] = None,
     workers: Annotated[int | None, typer.Option(min=1, help=WORKERS_HELP)] = None,
+    strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first file that fails.")] = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -73,6 +75,7 @@ def denoise(
     from cosdd_zoo.inference.batch import Doing, denoise_files, one_after_another, read_log
     from cosdd_zoo.inference.files import Settings
     from cosdd_zoo.inference.progress import steps
+    from cosdd_zoo.noise.profile import judge_of
 
     log = read_log(repeat) if repeat else None
     if log is not None and (model or images):
@@ -86,7 +89,7 @@ def denoise(
     given = Settings(
         count, direct, uncertainty, float32, axes, seed, tile_px, halo_px, tolerance if is_auto else 0.0, channels,
         _one_of("--others", others, ("copy", "drop")), _one_of("--format", format, get_args(Format)),
-        _one_of("--compression", compression, get_args(Compression)),
+        _one_of("--compression", compression, get_args(Compression)), strict,
     )  # fmt: skip
     if log is not None and given != Settings(denoiser.default_samples):
         raise ConfigError("--repeat takes the settings from the log: leave --samples, --format and the like out.")
@@ -109,6 +112,7 @@ def denoise(
         found = denoise_files(
             denoiser, model, sources, output, settings,
             resume=resume, overwrite=overwrite, fail_fast=fail_fast, advance=advance, doing=doing,
+            judge=judge_of(denoiser.facts),
         )  # fmt: skip
         failed = [outcome for outcome in found if not _said(outcome, output, how)]
     if failed:

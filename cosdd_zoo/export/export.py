@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def export(
         side_px=side_px,
         figures=figures,
         config_text=to_yaml(_without_paths(checkpoint)),
+        profile_text=json.dumps(checkpoint.facts["profile"]) if "profile" in checkpoint.facts else "",
         onnx=to_onnx(model) if with_onnx else None,
         overwrite=overwrite,
     )

@@ -6,6 +6,7 @@ Letters: B batch, C channels, * spatial axes (z,) y, x.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import tempfile
 import zipfile
@@ -49,7 +50,7 @@ from cosdd_zoo.inference.denoise import Denoiser
 if TYPE_CHECKING:
     from cosdd_zoo.export.torchscript import ScriptModule
 
-CONFIG = "config.yaml"
+CONFIG, PROFILE = "config.yaml", "profile.json"
 NOISE_PICTURE = "noise.png"
 _TEST_PX = {"z": 16, "y": 128, "x": 128}
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same content makes the same zip
@@ -77,6 +78,7 @@ class PackageContents(NamedTuple):
     n_dims: int
     processing: ZScore | None
     config_text: str  # the run's config.yaml, empty where there is none
+    profile_text: str = ""  # noise.profile of the training images, JSON
 
     @property
     def uncertainty(self) -> bool:
@@ -101,6 +103,7 @@ def write_package(
     side_px: int | None = None,
     figures: Figures | None = None,
     config_text: str = "",
+    profile_text: str = "",
     onnx: bytes | None = None,
     overwrite: bool = False,
 ) -> PackageReport:
@@ -110,7 +113,8 @@ def write_package(
     reach_px: how far the model can see along *; the halo is measured, and no longer. channel_names: by default
     `intensity`, or channel1, channel2 ... processing: z-scores outside of the graph, whose module then takes and
     returns z-scored values. side_px: the one size along y and x that the description allows; by default any.
-    config_text: travels along as config.yaml. onnx: the same model as weights.onnx, beside the TorchScript.
+    config_text and profile_text travel along as config.yaml and profile.json. onnx: the same model as weights.onnx,
+    beside the TorchScript.
 
     Raises OutputError if the file is there already or cannot be written, and PackageError if the package would not
     pass `check`; no file is left then.
@@ -121,7 +125,7 @@ def write_package(
         io = interface(names, halo, uncertainty, side_px)
         state_halo(module, halo)
         x, measured = cropped(sample, io), {**(figures or {}), **edges}
-        _write_zip(part, _contents(module, card, io, x, processing, measured, config_text, onnx))
+        _write_zip(part, _contents(module, card, io, x, processing, measured, (config_text, profile_text), onnx))
         report = _passed(check(part), Path(path))
         n_bytes = part.stat().st_size
     return PackageReport(Path(path), n_bytes, report)
@@ -152,7 +156,16 @@ def load_package(path: str | Path, device: str = "auto") -> Denoiser:
         return Foreign(Path(path), device)
     contents = read_package(path)
     config = validated(parse_description(contents.config_text.encode(), f"{CONFIG} in {contents.path.name}"))
-    return Denoiser(contents.module, config, device)
+    facts = {"profile": _parsed(contents.profile_text)} if contents.profile_text else {}
+    return Denoiser(contents.module, config, device, facts)
+
+
+def _parsed(text: str) -> Any:
+    """A profile that cannot be read is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _says_how_it_was_trained(path: str | Path) -> bool:
@@ -193,7 +206,7 @@ def _contents(
     x: Array,
     processing: ZScore | None,
     figures: Figures,
-    config_text: str,
+    texts: tuple[str, str],
     onnx: bytes | None,
 ) -> dict[str, bytes]:
     """All files of the package by name. The test output comes from the weights as they were saved and loaded again."""
@@ -215,12 +228,12 @@ def _contents(
         "README.md": fill(card, figures, NOISE_PICTURE if picture else "").encode(),
         "cover.png": _cover(x[0], y[0]),
         **({NOISE_PICTURE: picture} if picture else {}),
-        **({CONFIG: config_text.encode()} if config_text else {}),
+        **{name: text.encode() for name, text in zip((CONFIG, PROFILE), texts, strict=True) if text},
         **({ONNX: onnx} if onnx else {}),
     }
     sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     torch_version = ".".join(re.findall(r"\d+", torch.__version__)[:3])  # 2.15.0a0+git is no version to JDLL
-    attached = [name for name in (CONFIG, NOISE_PICTURE) if name in files]
+    attached = [name for name in (CONFIG, PROFILE, NOISE_PICTURE) if name in files]
     rdf = description(card, io, sha256, _tolerance(y), torch_version, processing, OPSET if onnx else None, attached)
     return {"rdf.yaml": to_yaml(rdf).encode(), **files}
 
@@ -303,12 +316,15 @@ def _passed(report: CheckReport, path: Path) -> CheckReport:
 def _read(package: Package) -> PackageContents:
     names = package.archive.names
     channels = [tuple(package.axes(side)[1]["channel_names"]) for side in ("inputs", "outputs")]
-    config = package.archive.read(CONFIG, MAX_TEXT_BYTES).decode() if CONFIG in names else ""
+    config, profile = (
+        package.archive.read(name, MAX_TEXT_BYTES).decode() if name in names else "" for name in (CONFIG, PROFILE)
+    )
     try:
         module = loaded(package)
     except PackageError as error:
         raise PackageError(f"{package.archive.path.name}: {error}.") from None
     n_dims = len(package.space("inputs"))
     return PackageContents(
-        package.archive.path, package.rdf, module, channels[0], channels[1], n_dims, processing_of(package.rdf), config
-    )
+        package.archive.path, package.rdf, module, channels[0], channels[1], n_dims, processing_of(package.rdf), config,
+        profile,
+    )  # fmt: skip

@@ -18,17 +18,19 @@ from typing import Any, NamedTuple, Protocol
 from cosdd_zoo.data.beside import make_folder
 from cosdd_zoo.data.canvas import Format
 from cosdd_zoo.data.finding import Source
-from cosdd_zoo.data.images import open_image
+from cosdd_zoo.data.images import ImageFile, open_image
 from cosdd_zoo.data.ome_zarr import source_stamp
 from cosdd_zoo.data.results import finish_stores, is_a_store, result_path
 from cosdd_zoo.data.writing import forget
-from cosdd_zoo.errors import ConfigError, CosddError, OutputError
+from cosdd_zoo.errors import ConfigError, CosddError, ImageError, OutputError
+from cosdd_zoo.inference.channels import groups_of
 from cosdd_zoo.inference.denoise import Denoiser
 from cosdd_zoo.inference.estimate import Advance
 from cosdd_zoo.inference.files import Do, Saved, Settings, denoise_file
 from cosdd_zoo.version import __version__
 
 LOG = "cosdd-denoise.json"
+DIVIDED = "memory did not suffice for whole windows, so they were divided"
 
 
 class Outcome(NamedTuple):
@@ -66,6 +68,13 @@ class Log(NamedTuple):
         return json.dumps({**self._asdict(), "settings": self.settings._asdict(), "files": files}, indent=2)
 
 
+class Judge(Protocol):
+    """Says in how far an image is not of the kind that the model was trained on (noise.profile)."""
+
+    def __call__(self, image: ImageFile, channels: Sequence[int]) -> list[str]:
+        """A sentence for each way; channels: those that the model's stand for."""
+
+
 class Doing(Protocol):
     """Who denoises some images: this process one after another, or a cluster."""
 
@@ -90,8 +99,11 @@ def denoise_files(
     fail_fast: bool = False,
     advance: Advance = lambda share: None,
     doing: Doing = one_after_another,
+    judge: Judge | None = None,
 ) -> Iterator[Outcome]:
     """Denoises images into a folder and yields what became of each. advance: 1 for each image.
+
+    judge: its sentences become an image's note, or, where the settings are strict, the reason to refuse it.
 
     An image that cannot be denoised is an Outcome with its sentence, unless fail_fast: then its CosddError is raised,
     as it is when there is one image only. Raises OutputError when the log cannot be written.
@@ -103,7 +115,7 @@ def denoise_files(
     todo: list[Run] = []
     try:
         for s, problem in _with_places(sources, folder, settings.format):
-            run = Run(s, folder, log.settings, resume, overwrite)
+            run = Run(s, folder, log.settings, resume, overwrite, judge)
             known = before.get(run.name)
             if problem:
                 if fail_fast:
@@ -206,6 +218,7 @@ class Run(NamedTuple):
     settings: Settings
     resume: bool
     overwrite: bool
+    judge: Judge | None = None
 
     def outcome(self, denoiser: Denoiser, raises: bool, advance: Advance, do: Do | None = None) -> Outcome:
         """What became of it. Raises a CosddError only where that is asked for."""
@@ -217,6 +230,7 @@ class Run(NamedTuple):
             advance(share)
 
         try:
+            notes = self.judged(denoiser)
             saved = self.save(denoiser, counted, do)
         except CosddError as error:
             if raises:
@@ -231,7 +245,7 @@ class Run(NamedTuple):
             n_saturated=saved.n_saturated,
             n_pixels=saved.n_pixels,
             n_samples=round(saved.n_samples, 2),
-            note="memory did not suffice for whole windows, so they were divided" if saved.divided else "",
+            note="; ".join([*notes, *([DIVIDED] if saved.divided else [])]),
         )
 
     def named(self, status: str) -> Outcome:
@@ -239,6 +253,21 @@ class Run(NamedTuple):
         path, holder, folder = self.source
         shared = "" if holder == path else str(holder.resolve())
         return Outcome(self.name, status, holder=shared, folder="" if folder == Path() else str(folder))
+
+    def judged(self, denoiser: Denoiser) -> list[str]:
+        """In how far the image is of another kind. Raises ImageError for that, if the settings are strict."""
+        if self.judge is None:
+            return []
+        image = open_image(self.source.path, self.settings.axes)
+        names, how = denoiser.channel_names, (self.settings.channels, self.settings.others == "drop")
+        groups = [g for g in groups_of(image, denoiser.network.n_channels, *how, names) if not g.copied]
+        found = list(dict.fromkeys(said for group in groups for said in self.judge(image, group.source)))
+        if not found:
+            return []
+        said = f"{image.name} is not of the kind that the model was trained on: {'; '.join(found)}"
+        if self.settings.strict:
+            raise ImageError(f"{said}. Denoise it with another model, or without --strict.")
+        return [said]
 
     def save(self, denoiser: Denoiser, advance: Advance, do: Do | None) -> Saved:
         settings, place = self.settings, (self.source, self.folder, self.settings.format)

@@ -45,6 +45,8 @@ class Settings(NamedTuple):
     others: str = "copy"
     format: Format = "same"
     compression: Compression = "default"
+    strict: bool = False
+    """Refuse images that are not of the kind that the model was trained on."""
 
 
 class Saved(NamedTuple):

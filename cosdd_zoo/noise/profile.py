@@ -13,16 +13,18 @@ Letters: G grey values of a curve, K lags.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cosdd_zoo.config import RunConfig
 from cosdd_zoo.data.images import ImageFile
+from cosdd_zoo.errors import ImageError
 from cosdd_zoo.noise.inspection import LEAST_PX, Frame, Noise, frames_of, noise_of
-from cosdd_zoo.noise.lines import Axis, Floats, blocks_along, correlation, flat, groups_of, usable_blocks
+from cosdd_zoo.noise.lines import Axis, Floats, blocks_along, correlation, groups_of, usable_blocks
 from cosdd_zoo.noise.spectrum import spectrum_along
 from cosdd_zoo.noise.traces import is_jpeg
 
@@ -37,7 +39,7 @@ RATIO, CORRELATION, NYQUIST = math.log(1.25), 0.04, 0.15
 BEYOND = 1.0
 """Of the range of the training images' grey values, how far an image's may lie outside."""
 PIXEL_SIZE = 0.05
-FLATTEST = 1 / 3
+FLATTEST = 1 / 2
 
 
 class Spread(BaseModel):
@@ -130,18 +132,38 @@ def differences(image: ImageFile, profile: Profile, channels: Sequence[int]) -> 
     return out
 
 
-def sentence(found: Sequence[str]) -> str:
-    """One line for a file and the log; empty where there is nothing to say."""
-    if not found:
-        return ""
-    return f"not of the kind that the model was trained on: {'; '.join(found)}. Its result may be wrong."
+def described(images: Sequence[ImageFile], config: RunConfig) -> dict[str, Any]:
+    """What a checkpoint's facts hold of its training images."""
+    found = profile_of(images, config.network.noise_axis)
+    return {} if found is None else {"profile": found.model_dump(mode="json")}
+
+
+class Judge(NamedTuple):
+    """Whether images are of the kind that a model was trained on; may go to worker processes."""
+
+    profile: Profile
+
+    def __call__(self, image: ImageFile, channels: Sequence[int]) -> list[str]:
+        """A sentence for each way in which it is not."""
+        return differences(image, self.profile, channels)
+
+
+def judge_of(facts: Mapping[str, Any]) -> Judge | None:
+    """None for models without a profile: older ones, and those of images that have none."""
+    try:
+        return Judge(Profile.model_validate(facts["profile"]))
+    except (KeyError, ValidationError):
+        return None
 
 
 def _channel(frames: Sequence[Frame], c: int, axis: Axis) -> ChannelProfile | None:
     pixels = [f.pixels[c] for f in frames]
     if not any(p.std() > 0 for p in pixels):
         return None
-    noise: Noise = noise_of(pixels, [f.follows for f in frames])
+    try:
+        noise: Noise = noise_of(pixels, [f.follows for f in frames])
+    except ImageError:
+        return None
     level, variance = noise.levels.level.tolist(), np.maximum(noise.levels.variance, 1e-300).tolist()
     each = max(1, -(-N_WINDOWS // len(pixels)))
     windows = [w for p in pixels for w in _windows(p.astype(np.float64), each)]
@@ -179,18 +201,18 @@ def _glance(window: Floats, level: Sequence[float], variance: Sequence[float], a
     if min(window.shape) < LEAST_PX or window.std() == 0:
         return None
     along: dict[Axis, Any] = {a: blocks_along(window, a, N_LAGS) for a in ("x", "y")}
-    chosen = {a: flat(blocks) for a, blocks in along.items()}
-    if not all(c.any() for c in chosen.values()):
+    # more blocks than an inspection trusts: what signal is left in them is in those of the training images too
+    kept = {a: _flattest(b.level, b.structure, np.flatnonzero(usable_blocks(b))) for a, b in along.items()}
+    if not all(len(k) for k in kept.values()):
         return None
-    x, y = (correlation(along[a], chosen[a]) for a in ("x", "y"))
-    blocks = along[axis]
-    kept = _flattest(blocks.level, blocks.structure, np.flatnonzero(usable_blocks(blocks)))
-    expected = np.interp(blocks.level[kept], level, variance)
-    share = blocks.products[0, kept] / expected
+    x, y = (correlation(along[a], np.isin(np.arange(len(along[a].level)), kept[a])) for a in ("x", "y"))
+    blocks, kept_here = along[axis], kept[axis]
+    expected = np.interp(blocks.level[kept_here], level, variance)
+    share = blocks.products[0, kept_here] / expected
     low, high = np.percentile(window, [1, 99])
     return Glance(
         float(np.log(max(float(share.mean()), 1e-12))),
-        float(share.std() / max(float(share.mean()), 1e-12) / math.sqrt(len(kept))),
+        float(share.std() / max(float(share.mean()), 1e-12) / math.sqrt(len(kept_here))),
         x.r, x.error, y.r, y.error,
         spectrum_along([window]).at_nyquist,
         spectrum_along([window.T]).at_nyquist,
@@ -199,9 +221,9 @@ def _glance(window: Floats, level: Sequence[float], variance: Sequence[float], a
 
 
 def _flattest(level: Floats, structure: Floats, index: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of the blocks of each grey value the third with the least structure."""
-    kept = []
-    for group in groups_of(level[index]):
+    """Of the blocks of each grey value the half with the least structure."""
+    kept: list[NDArray[np.int64]] = [index[:0]]
+    for group in groups_of(level[index]) if len(index) else []:
         own = index[group]
         kept.append(own[np.argsort(structure[own], kind="stable")[: max(1, round(FLATTEST * len(own)))]])
     return np.concatenate(kept)

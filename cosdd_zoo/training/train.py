@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -41,6 +41,12 @@ from cosdd_zoo.training.run_folder import RunFolder
 from cosdd_zoo.training.start import refuse_other_start, settled
 
 PREVIEW_PX = 192
+Describe = Callable[[Sequence[ImageFile], RunConfig], dict[str, Any]]
+"""Facts of the training images that go into the checkpoint, beside those of the training itself."""
+
+
+def nothing_more(images: Sequence[ImageFile], config: RunConfig) -> dict[str, Any]:
+    return {}
 
 
 class Run(NamedTuple):
@@ -70,6 +76,7 @@ def train(
     overwrite: bool = False,
     tensorboard: bool = False,
     quiet: bool = False,
+    describe: Describe = nothing_more,
     **settings: Any,
 ) -> Run:
     """Train a model on noisy images alone; see `cosdd_zoo.api.train`, which finds the noise axis as well."""
@@ -83,7 +90,7 @@ def train(
     stats = _statistics(prepared, source)
     if trainer.is_global_zero:
         folder.create(prepared.config)
-    return _fit(trainer, folder, prepared, stats, quiet, is_resumed=False, source=source)
+    return _fit(trainer, folder, prepared, stats, quiet, describe, is_resumed=False, source=source)
 
 
 def distill(
@@ -96,27 +103,16 @@ def distill(
     n_levels: int | None = None,
     **settings: Any,
 ) -> Run:
-    """Train a direct denoiser to predict what a trained model, which stays as it is, returns in many passes.
-
-    run: a run folder or checkpoint, the teacher. images: of the kind that it was trained on; noisy ones suffice.
-    n_samples: posterior samples averaged for each target; 0: the latents' means.
-    n_features, n_levels: a smaller U-Net than the teacher's ladder. settings: as for `train`, e.g. max_time=5.
-
-    The new run holds teacher and direct denoiser. Raises what `train` raises.
-    """
+    """See `cosdd_zoo.api.distill`."""
     asked = {"direct_features": n_features, "direct_levels": n_levels, "teacher_samples": n_samples}
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     return train(images, output, init_from=run, train_only="direct_denoiser", **given, **settings)
 
 
-def resume(output: str | Path, images: Any = None, *, quiet: bool = False, **settings: Any) -> Run:
-    """Continue a run exactly where its state was saved.
-
-    images: only needed when the run was trained on arrays. settings: max_steps, max_time or patience may be raised;
-    another number of devices takes the same steps if batch_size or accumulate make up for it.
-
-    Raises CheckpointError when the folder is no run, ConfigError for other networks, and what `train` raises.
-    """
+def resume(
+    output: str | Path, images: Any = None, *, quiet: bool = False, describe: Describe = nothing_more, **settings: Any
+) -> Run:
+    """See `cosdd_zoo.api.resume`."""
     folder = RunFolder(Path(output))
     before = folder.read_config()
     if not folder.state.is_file():
@@ -135,7 +131,7 @@ def resume(output: str | Path, images: Any = None, *, quiet: bool = False, **set
     stats = _statistics(prepared, load_checkpoint(folder.last) if keeps else None)
     if trainer.is_global_zero:
         folder.write_config(prepared.config)
-    return _fit(trainer, folder, prepared, stats, quiet, is_resumed=True)
+    return _fit(trainer, folder, prepared, stats, quiet, describe, is_resumed=True)
 
 
 def prepare(images: Any, config: RunConfig) -> Prepared:
@@ -206,6 +202,7 @@ def _fit(
     prepared: Prepared,
     stats: Statistics,
     quiet: bool,
+    describe: Describe,
     is_resumed: bool,
     source: Checkpoint | None = None,
 ) -> Run:
@@ -220,7 +217,8 @@ def _fit(
         module.start_from(source.model())
     crops = Crops(images, parts.training, config, stats.brightness)
     say = Console(stderr=True, quiet=is_silent).print
-    recorder = Recorder(folder, _facts(images, parts, stats), _preview(images, config), say)
+    facts = _facts(images, parts, stats) | (describe(images, config) if trainer.is_global_zero else {})
+    recorder = Recorder(folder, facts, _preview(images, config), say)
     recorder.stopped_by = reason_to_stop(module)
     loader: DataLoader[Any] = DataLoader(
         crops,  # type: ignore[arg-type]  # random access is all that is needed of it

@@ -1,0 +1,144 @@
+"""Images that are not of the kind that a model was trained on are told, and those that are, are not."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from exported import CARD
+from numpy.typing import NDArray
+from PIL import Image
+from test_inspect import QUICK
+from typer.testing import CliRunner
+
+import cosdd_zoo
+from cosdd_zoo.checkpoint import load_checkpoint
+from cosdd_zoo.cli import app
+from cosdd_zoo.data.arrays import from_array
+from cosdd_zoo.data.images import open_image
+from cosdd_zoo.data.metrics import gaussian_blur
+from cosdd_zoo.data.simulate import NOISES, scene_stack
+from cosdd_zoo.data.simulate.noises import PEDESTAL
+from cosdd_zoo.export.export import export
+from cosdd_zoo.noise.profile import Profile, differences, profile_of
+
+
+def jpeg(frame: NDArray[Any]) -> NDArray[np.uint8]:
+    buffer = io.BytesIO()
+    Image.fromarray(np.clip(frame, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=75)
+    return np.asarray(Image.open(buffer))
+
+
+OTHERS: dict[str, tuple[Any, str]] = {
+    "turned by 90 degrees": (np.rot90, "turned by 90 degrees"),
+    "twice the gain": (lambda x: PEDESTAL + 2.0 * (x - PEDESTAL), "times the variance"),
+    "smoothed": (lambda x: gaussian_blur(x, 1.0), "smoothing or resampling"),
+    "JPEG": (jpeg, "JPEG"),
+}
+CORRELATED = [kind for kind, noise in NOISES.items() if noise.axis != "none"]
+
+
+@pytest.fixture(scope="module")
+def profiles() -> dict[str, Profile]:
+    found = {}
+    for kind, noise in NOISES.items():
+        profile = profile_of([from_array(scene_stack(noise(), n_frames=8, size=192).noisy, "SYX")], noise.axis)
+        assert profile is not None
+        found[kind] = profile
+    return found
+
+
+def said(image: NDArray[Any], profile: Profile) -> list[str]:
+    return differences(from_array(image, "YX"), profile, [0])
+
+
+def fresh(kind: str, n: int = 4) -> NDArray[Any]:
+    return scene_stack(NOISES[kind](), n_frames=n, size=192, seed=77).noisy
+
+
+@pytest.mark.parametrize("kind", NOISES)
+def test_new_images_of_the_same_kind_raise_no_alarm(kind: str, profiles: dict[str, Profile]) -> None:
+    assert [said(image, profiles[kind]) for image in fresh(kind, 8)] == [[]] * 8
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("kind", ["stripes", "ar1", "scmos"])
+def test_images_of_another_kind_are_told_by_what_they_are(kind: str, other: str, profiles: dict[str, Profile]) -> None:
+    change, words = OTHERS[other]
+    for image in fresh(kind):
+        assert any(words in sentence for sentence in said(change(image), profiles[kind]))
+
+
+def test_other_grey_values_and_another_pixel_size_are_told(profiles: dict[str, Profile], tmp_path: Path) -> None:
+    bright = fresh("stripes", 1)[0] + 1000
+    assert any("grey values" in s for s in said(bright, profiles["stripes"]))
+    sizes = []
+    for name, px in (("a", 0.1), ("b", 0.2)):
+        path, how = tmp_path / f"{name}.tif", {"axes": "TYX", "unit": "um"}
+        tifffile.imwrite(path, fresh("stripes"), imagej=True, resolution=(1 / px, 1 / px), metadata=how)
+        sizes.append(open_image(path))
+    profile = profile_of(sizes[:1], "x")
+    assert profile is not None
+    assert differences(sizes[0], profile, [0]) == []
+    assert differences(sizes[1], profile, [0]) == ["its pixels are 0.2 micrometer wide, theirs 0.1"]
+
+
+def test_what_cannot_be_judged_is_not(profiles: dict[str, Profile]) -> None:
+    assert said(np.full((64, 64), 100.0), profiles["stripes"]) == []
+    assert said(np.full((64, 64), np.nan), profiles["stripes"]) == []
+    assert said(fresh("stripes", 1)[0][:16, :16], profiles["stripes"]) == []
+    assert differences(from_array(np.ones(64), "X"), profiles["stripes"], [0]) == []
+    assert profile_of([from_array(np.ones((3, 64)), "SX")], "x") is None
+    assert profile_of([from_array(np.ones((3, 64, 64)), "SYX")], "x") is None
+
+
+# through training, export and denoising
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("profile")
+    stack = scene_stack(NOISES["stripes"](), n_frames=8, size=128).noisy
+    tifffile.imwrite(made / "train.tif", stack, imagej=True, metadata={"axes": "TYX"})
+    cosdd_zoo.train([made / "train.tif"], made / "run", max_steps=1, **QUICK)
+    trained = load_checkpoint(made / "run" / "best.safetensors")
+    usable = trained._replace(facts={**trained.facts, "collapsed": False})  # one step has taught it nothing
+    export(usable, made / "m.zip", CARD, n_samples=2, sample=stack[:1])
+    (made / "images").mkdir()
+    good = scene_stack(NOISES["stripes"](), n_frames=1, size=128, seed=5).noisy[0]
+    tifffile.imwrite(made / "images" / "good.tif", good)
+    tifffile.imwrite(made / "images" / "turned.tif", np.ascontiguousarray(np.rot90(good)))
+    return made
+
+
+def denoised(folder: Path, model: str, output: Path, *options: str) -> Any:
+    line = ["denoise", folder / model, folder / "images", "-o", output, "--samples", "2", "--device", "cpu", "--quiet"]
+    return CliRunner().invoke(app, [*map(str, line), *options])
+
+
+@pytest.mark.parametrize("model", ["run", "m.zip"])
+def test_denoise_says_it_in_one_line_and_in_the_log(folder: Path, tmp_path: Path, model: str) -> None:
+    done = denoised(folder, model, tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    lines = [line for line in done.stderr.splitlines() if "not of the kind" in line]
+    assert len(lines) == 1 and "turned.tif" in lines[0] and "turned by 90 degrees" in lines[0]
+    log = json.loads((tmp_path / "out" / "cosdd-denoise.json").read_text())
+    notes = {Path(f["input"]).name: f.get("note", "") for f in log["files"]}
+    assert notes["good.tif"] == "" and "turned by 90 degrees" in notes["turned.tif"]
+
+
+def test_strict_refuses_the_image_and_does_the_others(folder: Path, tmp_path: Path) -> None:
+    done = denoised(folder, "run", tmp_path / "out", "--strict")
+    assert done.exit_code == 2
+    assert "without --strict" in done.stderr
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.tif")) == ["good_denoised.tif"]
+
+
+def test_a_resumed_run_and_a_distilled_model_keep_a_profile(folder: Path, tmp_path: Path) -> None:
+    resumed = cosdd_zoo.resume(folder / "run", max_steps=2, quiet=True)
+    assert cosdd_zoo.load(resumed.folder).facts["profile"]["noise_axis"] == "x"
+    small = cosdd_zoo.distill(folder / "run", [folder / "train.tif"], tmp_path / "small", max_steps=1, quiet=True)
+    assert "profile" in cosdd_zoo.load(small.folder).facts
