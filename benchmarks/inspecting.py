@@ -2,27 +2,41 @@
 
     python benchmarks/inspecting.py simulated [DRAWS]     axis and gain, 100 draws of every kind and scene by default
     python benchmarks/inspecting.py real FOLDER           the sets of a folder, against what is written here of each
+    python benchmarks/inspecting.py alarms [DRAWS]        `denoise`'s alarms: images of the training's kind, and others
+    python benchmarks/inspecting.py real-alarms FOLDER    the same on halves of the real sets
 
 A draw is `FRAMES` frames of 256 x 256 px of a scene, at a signal-to-noise ratio (deviation of the signal over that of
 the noise) drawn log-uniformly from 1 to 10. Scenes: those of the package, and bars along x or y, the hard case: they
 cross the frame from end to end, with edges as sharp as a microscope's point-spread function (sigma 1 px) lets them be.
+Alarms: a profile of 8 frames of a scene, then images of other frames as they are, turned by 90 degrees, at twice the
+gain (grey values from the pedestal on doubled), blurred by a Gaussian of 1 px, and through JPEG of quality 75. Of real
+sets one half is the training's (frames, or the upper half where there is one frame), the other is judged, in quarters.
+
 The gain asked for is the slope of the variance against the grey value, as it is for the simulated noise.
 """
 
 from __future__ import annotations
 
+import io
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import open_image
 from cosdd_zoo.data.metrics import gaussian_blur
-from cosdd_zoo.data.simulate import NOISES, Noise, photon_stack
+from cosdd_zoo.data.simulate import NOISES, Noise, photon_stack, scene_stack
+from cosdd_zoo.data.simulate.noises import PEDESTAL
 from cosdd_zoo.data.simulate.scenes import SCENES
-from cosdd_zoo.noise.inspection import frames_of, noise_of
+from cosdd_zoo.noise.frames import frames_of
+from cosdd_zoo.noise.inspection import noise_of
+from cosdd_zoo.noise.profile import Profile, differences, profile_of
 
 SIDE_PX = 256
 FRAMES = 4
@@ -48,6 +62,10 @@ REAL = {
 def main(what: str, *given: str) -> None:
     if what == "simulated":
         simulated(int(given[0]) if given else 100)
+    elif what == "alarms":
+        alarms(int(given[0]) if given else 100)
+    elif what == "real-alarms":
+        real_alarms(Path(given[0]))
     else:
         real(Path(given[0]))
 
@@ -122,6 +140,67 @@ def real(folder: Path) -> None:
                 f"| {along[1]} | {found.levels.gain:.3g} ({found.levels.trend}) | {found.snr:.2g} | {found.method} |",
                 flush=True,
             )
+
+
+def alarms(n_draws: int) -> None:
+    print(f"| noise | scene | {' | '.join(CHANGES)} |\n|---|---|{'---|' * len(CHANGES)}")
+    for kind, noise in NOISES.items():
+        for scene in SCENES:
+            training = scene_stack(noise(), scene, 8, SIDE_PX, seed=1000).noisy
+            profile = profile_of([from_array(training, "SYX")], noise.axis)
+            assert profile is not None
+            fresh = scene_stack(noise(), scene, n_draws, SIDE_PX, seed=2000).noisy
+            told = [sum(_is_told(change(x, PEDESTAL), profile) for x in fresh) for change in CHANGES.values()]
+            print(f"| {kind} | {scene} | {' | '.join(map(str, told))} |", flush=True)
+
+
+def real_alarms(folder: Path) -> None:
+    print(f"| images | judged | {' | '.join(CHANGES)} |\n|---|---|{'---|' * len(CHANGES)}")
+    for pattern, axis in REAL.items():
+        for path in find_images([str(folder / pattern)]):
+            image = open_image(path, AXES.get(path.parent.name))
+            items = [image.read_item(i, 2)[0] for i in range(image.n_items(2))]
+            half = len(items) // 2
+            if not half:
+                middle = items[0].shape[0] // 2 // 8 * 8
+                ours, others = [items[0][:middle]], [items[0][middle:]]
+            else:
+                ours, others = items[:half], items[half:]
+            profile = profile_of([from_array(np.stack(ours), "SYX")], axis)
+            judged = [q for x in others[:10] for q in _quarters(x)]
+            if profile is None:
+                print(f"| {path.parent.name}/{path.name} | no profile |")
+                continue
+            floor = float(np.quantile(ours, 0.01))
+            told = [sum(_is_told(change(x, floor), profile) for x in judged) for change in CHANGES.values()]
+            print(f"| {path.parent.name}/{path.name} | {len(judged)} | {' | '.join(map(str, told))} |", flush=True)
+
+
+def _quarters(x: NDArray[Any]) -> list[NDArray[Any]]:
+    y, w = (n // 2 // 8 * 8 for n in x.shape)
+    return [x[i : i + y, j : j + w] for i in (0, y) for j in (0, w)]
+
+
+def _is_told(x: NDArray[Any], profile: Profile) -> bool:
+    return bool(differences(from_array(np.ascontiguousarray(x), "YX"), profile, [0]))
+
+
+def _jpeg(x: NDArray[Any], floor: float) -> NDArray[Any]:
+    """At quality 75, as it is where it fits 8 bits, else stretched."""
+    low, high = (0.0, 255.0) if x.min() >= 0 and x.max() < 256 and x.max() > 20 else (float(x.min()), float(x.max()))
+    grey = np.rint((x - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, "JPEG", quality=75)
+    return np.asarray(Image.open(buffer))
+
+
+CHANGES: dict[str, Callable[[NDArray[Any], float], NDArray[Any]]] = {
+    "the same kind": lambda x, floor: x,
+    "turned": lambda x, floor: np.rot90(x),
+    "gain x 2": lambda x, floor: floor + 2 * (x.astype(np.float64) - floor),
+    "Gaussian 1 px": lambda x, floor: gaussian_blur(x, 1.0),
+    "JPEG 75": _jpeg,
+}
 
 
 if __name__ == "__main__":

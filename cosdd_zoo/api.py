@@ -116,10 +116,10 @@ def distill(
 
     The new run holds teacher and direct denoiser. Raises what `train` raises.
     """
-    return training.distill(
-        run, images, output, n_samples=n_samples, n_features=n_features, n_levels=n_levels, describe=described,
-        **settings,
-    )  # fmt: skip
+    asked = {"direct_features": n_features, "direct_levels": n_levels, "teacher_samples": n_samples}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    how: dict[str, Any] = {"init_from": run, "train_only": "direct_denoiser", **given, **settings}
+    return training.train(images, output, describe=described, **how)
 
 
 def resume(output: str | Path, images: Any = None, *, quiet: bool = False, **settings: Any) -> Run:

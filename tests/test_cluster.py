@@ -130,16 +130,22 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(weights: Path, tmp_p
     assert {o.input: o.n_saturated for o in found} == {o.input: o.n_saturated for o in alone}
 
 
-@pytest.mark.slow
-def test_a_cluster_that_loses_every_worker_goes_on_with_a_new_one(
-    weights: Path, tmp_path: Path, machines: Machines
-) -> None:
-    """Jobs of a queue are taken away together: nothing that a task needs may lie on workers alone."""
+def one_store(weights: Path, tmp_path: Path) -> tuple[Any, Any]:
+    """A store of 20 blocks, the model, and what one process makes of it, in `one`; `many` is still empty."""
     (source,) = find_sources([store(tmp_path / "large.ome.zarr", scene(1, 130, 100), "tyx", chunks=(1, 32, 32))])
     denoiser = load(weights, "cpu")
     for folder in ("one", "many"):
         (tmp_path / folder).mkdir()
     list(denoise_files(denoiser, weights, [source], tmp_path / "one", SETTINGS, doing=one_after_another))
+    return source, denoiser
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_every_worker_goes_on_with_a_new_one(
+    weights: Path, tmp_path: Path, machines: Machines
+) -> None:
+    """Jobs of a queue are taken away together: nothing that a task needs may lie on workers alone."""
+    source, denoiser = one_store(weights, tmp_path)
     n_blocks = 0
 
     def replace_all(share: float) -> None:
@@ -165,11 +171,7 @@ def test_a_cluster_that_loses_every_worker_goes_on_with_a_new_one(
 def test_a_scheduler_that_dies_is_a_sentence_and_resumed_from(
     weights: Path, tmp_path: Path, machines: Machines
 ) -> None:
-    (source,) = find_sources([store(tmp_path / "large.ome.zarr", scene(1, 130, 100), "tyx", chunks=(1, 32, 32))])
-    denoiser = load(weights, "cpu")
-    for folder in ("one", "many"):
-        (tmp_path / folder).mkdir()
-    list(denoise_files(denoiser, weights, [source], tmp_path / "one", SETTINGS, doing=one_after_another))
+    source, denoiser = one_store(weights, tmp_path)
     n_blocks = 0
 
     def stop_it(share: float) -> None:

@@ -218,7 +218,7 @@ def test_images_of_different_channel_counts_are_a_sentence(tmp_path: Path) -> No
 
 def test_large_series_are_sampled_in_pairs() -> None:
     from cosdd_zoo.data.arrays import from_array
-    from cosdd_zoo.noise.inspection import frames_of
+    from cosdd_zoo.noise.frames import frames_of
 
     frames = frames_of([from_array(np.arange(200)[:, None, None] + np.zeros((1, 24, 24)), "TYX")], 10)
     numbers = [int(f.pixels[0, 0, 0]) for f in frames]

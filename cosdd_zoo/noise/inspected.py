@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from cosdd_zoo.data.images import ImageFile
 from cosdd_zoo.errors import ImageError
 from cosdd_zoo.noise.advice import Advice, Suits, Traces, advise, joint_axis
-from cosdd_zoo.noise.inspection import WEAK, Certainty, Frame, Method, Noise, NoiseAxis, frames_of, noise_of
+from cosdd_zoo.noise.frames import Frame, frames_of
+from cosdd_zoo.noise.inspection import WEAK, Certainty, Method, Noise, NoiseAxis, noise_of
 from cosdd_zoo.noise.traces import drift, is_jpeg, is_resampled
 from cosdd_zoo.version import __version__
 

@@ -17,21 +17,17 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from cosdd_zoo.data.images import ImageFile, check_finite
 from cosdd_zoo.data.metrics import gaussian_blur
-from cosdd_zoo.data.outliers import standing_out, threshold
 from cosdd_zoo.errors import ImageError
 from cosdd_zoo.noise.autocorrelation import Autocorrelation, masked_autocorrelation
+from cosdd_zoo.noise.frames import mended_of, told_apart
 from cosdd_zoo.noise.levels import Levels, Lines, levels_of
 from cosdd_zoo.noise.lines import (
-    BLOCK_PX,
     BLUR_PX,
     CERTAIN,
     FEW_BANDS,
-    ORDER,
     Axis,
     Blocks,
     Correlation,
@@ -48,12 +44,7 @@ from cosdd_zoo.noise.traces import Pixels, pixels_of
 NoiseAxis = Literal["x", "y", "z", "none", "both"]
 Method = Literal["frame differences", "flat regions", "high-pass residuals"]
 Certainty = Literal["certain", "likely", "unsure"]
-N_FRAMES = 12
-"""Frames of one channel; of several channels fewer, but not below LEAST_FRAMES."""
-LEAST_FRAMES = 4
-SIDE_PX = 1024
 N_LAGS = 40
-LEAST_PX = BLOCK_PX + ORDER + 1
 ALL_EDGES = 60.0
 """Times the structure of noise alone in the flattest blocks, above which what they have is edges and no noise, if most
 blocks have nothing at all."""
@@ -63,19 +54,14 @@ BOTH = 0.5
 """Of the stronger axis' correlation, what the weaker one has where the noise is correlated along both."""
 LESS = 0.5
 """Of the structure of single frames, what differences show at most to be used."""
-FLAT = 2.0
-"""Times the structure of noise alone that flat blocks show at most."""
 STILL = 0.2
 """The same where nothing but noise is left."""
+FLAT = 2.0
+"""Times the structure of noise alone that flat blocks show at most."""
 REPEATS = 0.1
 """Correlation of frames' noise above which they count as one for errors."""
 SURROUNDINGS_PX = 8.0
 PICTURE_LAGS_PX = 10
-
-
-class Frame(NamedTuple):
-    pixels: NDArray[Any]  # [C, Y, X], as they are in the file
-    follows: bool  # directly the one before it, in the same image and place
 
 
 class Noise(NamedTuple):
@@ -147,43 +133,13 @@ def _plateau(r: Correlation) -> float:
     return plateau if plateau > max(WEAK / 2, CERTAIN * float(np.mean(r.error[late]))) else 0.0
 
 
-def frames_of(images: Sequence[ImageFile], n_frames: int | None = None) -> list[Frame]:
-    """Frames that are spread over the images, in pairs of consecutive ones where there are more than `n_frames`; of
-    large ones the middle. Raises ImageError for NaN or infinite pixels and for images without y, or too small.
-    """
-    if n_frames is None:
-        n_frames = max(LEAST_FRAMES, N_FRAMES // images[0].n_channels)
-    items = [(k, i) for k, image in enumerate(images) for i in range(image.n_items(2))]
-    if len(items) <= n_frames:
-        chosen = list(range(len(items)))
-    else:
-        starts = np.linspace(0, len(items) - 2, n_frames // 2).astype(int)
-        chosen = sorted({int(s) + k for s in starts for k in (0, 1)})
-    out: list[Frame] = []
-    for n, at in enumerate(chosen):
-        k, i = items[at]
-        image = images[k]
-        shape = image.item_shape(2)[1:]
-        if min(shape) < LEAST_PX:
-            raise ImageError(
-                f"{image.name} is {shape[0]} x {shape[1]} px: its noise cannot be told from so few pixels. Give images "
-                f"of at least {LEAST_PX} px along y and x, or name the axes with --axes."
-            )
-        size = [min(n_px, SIDE_PX) for n_px in shape]
-        x = image.read_crop(i, 2, [(a - b) // 2 for a, b in zip(shape, size, strict=True)], size)
-        check_finite(x, image.name)
-        follows = n > 0 and chosen[n - 1] == at - 1 and items[at - 1][0] == k
-        out.append(Frame(x, follows))
-    return out
-
-
 def noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
     """The noise of one channel of some frames, each [Y, X]; follows: whether a frame comes directly after the last.
 
     Raises ImageError for images without noise.
     """
     try:
-        return _noise_of(*_told_apart(frames, follows))
+        return _noise_of(*told_apart(frames, follows))
     except ValueError as error:
         raise ImageError(
             f"No noise can be found in the images ({error}): they are constant, masks, or were made by a computer. "
@@ -191,38 +147,9 @@ def noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
         ) from None
 
 
-def _told_apart(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> tuple[list[NDArray[Any]], list[bool]]:
-    """Without constant frames, exact copies of the one before, and borders that are constant in all frames.
-
-    Raises ValueError where nothing is left.
-    """
-    kept: list[NDArray[Any]] = []
-    is_next: list[bool] = []
-    broken = False
-    for frame, does in zip(frames, follows, strict=True):
-        if frame.min() == frame.max() or (does and kept and np.array_equal(frame, kept[-1])):
-            broken = True  # what comes then follows on nothing
-            continue
-        kept.append(frame)
-        is_next.append(does and not broken and len(kept) > 1)
-        broken = False
-    if not kept:
-        raise ValueError("they are constant")
-    if len({frame.shape for frame in kept}) == 1:
-        box = tuple(_varying(np.any([f != f.flat[0] for f in kept], axis=0).any(axis=1 - a)) for a in (0, 1))
-        cut = [f[box] for f in kept]
-        kept = cut if min(cut[0].shape) >= LEAST_PX else kept
-    return kept, is_next
-
-
-def _varying(is_seen: NDArray[np.bool_]) -> slice:
-    where = np.flatnonzero(is_seen)
-    return slice(int(where[0]), int(where[-1]) + 1)
-
-
 def _noise_of(frames: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
     pixels = pixels_of(frames)
-    mended, clipped, n_broken = _mended(frames, pixels)
+    mended, clipped, n_broken = mended_of(frames, pixels)
     parts = {
         a: [blocks_along(f, a, N_LAGS, c, step=pixels.step) for f, c in zip(mended, clipped, strict=True)] for a in _XY
     }
@@ -304,24 +231,6 @@ def axis_of(x: Correlation, y: Correlation) -> tuple[NoiseAxis, Certainty]:
 
 
 _XY: tuple[Axis, Axis] = ("x", "y")
-
-
-def _mended(frames: Sequence[NDArray[Any]], pixels: Pixels) -> tuple[list[Floats], list[NDArray[np.bool_]], int]:
-    """Frames without broken pixels and hits, where pixels are clipped, and the number of broken ones."""
-    mended, clipped, n_broken = [], [], 0
-    low, high = np.quantile(np.concatenate([f.ravel()[:: max(1, f.size // 2**18)] for f in frames]), [0.001, 0.999])
-    far = float(high) - float(low) if high > low else np.inf  # a hit of several pixels would turn any line
-    for frame in frames:
-        x = frame.astype(np.float64)
-        at_end = np.zeros(x.shape, bool)
-        at_end |= (x == pixels.low) if pixels.low_share else False
-        at_end |= (x == pixels.high) if pixels.high_share else False
-        out = standing_out(torch.from_numpy(x)[None, None])[0, 0].numpy()
-        broken = np.abs(out) > threshold(out)
-        n_broken += int(broken.sum())
-        mended.append(np.clip(np.where(broken, x - out, x), float(low) - far, float(high) + far))
-        clipped.append(at_end)
-    return mended, clipped, n_broken
 
 
 def _lines(mended: list[Floats], clipped: list[NDArray[np.bool_]], n: int, by_difference: bool) -> Lines:

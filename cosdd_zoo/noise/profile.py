@@ -23,7 +23,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cosdd_zoo.config import RunConfig
 from cosdd_zoo.data.images import ImageFile
 from cosdd_zoo.errors import ImageError
-from cosdd_zoo.noise.inspection import LEAST_PX, Frame, Noise, frames_of, noise_of
+from cosdd_zoo.noise.frames import LEAST_PX, Frame, frames_of
+from cosdd_zoo.noise.inspection import Noise, noise_of
 from cosdd_zoo.noise.lines import Axis, Floats, blocks_along, correlation, groups_of, usable_blocks
 from cosdd_zoo.noise.spectrum import spectrum_along
 from cosdd_zoo.noise.traces import is_jpeg

@@ -93,22 +93,6 @@ def train(
     return _fit(trainer, folder, prepared, stats, quiet, describe, is_resumed=False, source=source)
 
 
-def distill(
-    run: str | Path,
-    images: Any,
-    output: str | Path,
-    *,
-    n_samples: int | None = None,
-    n_features: int | None = None,
-    n_levels: int | None = None,
-    **settings: Any,
-) -> Run:
-    """See `cosdd_zoo.api.distill`."""
-    asked = {"direct_features": n_features, "direct_levels": n_levels, "teacher_samples": n_samples}
-    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    return train(images, output, init_from=run, train_only="direct_denoiser", **given, **settings)
-
-
 def resume(
     output: str | Path, images: Any = None, *, quiet: bool = False, describe: Describe = nothing_more, **settings: Any
 ) -> Run:
