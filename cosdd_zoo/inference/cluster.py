@@ -92,6 +92,7 @@ class Cluster(NamedTuple):
     def results(self, calls: Iterator[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Iterator[Any]:
         """The results of calls, as they come; few are under way at a time."""
         from distributed import CancelledError, KilledWorker, as_completed
+        from distributed.comm import CommClosedError
 
         threads = max(1, sum(self.client.nthreads().values()))
         running: Any = as_completed([], with_results=False)
@@ -108,7 +109,7 @@ class Cluster(NamedTuple):
                 f"Workers of the cluster died several times at the same task ({error}): most often they lack memory. "
                 "Give smaller --tile-px, or workers with more memory, and go on with --resume."
             ) from error
-        except CancelledError as error:
+        except (CancelledError, CommClosedError) as error:  # the latter is an OSError, but no file's
             raise OutputError(
                 f"The cluster gave up a task ({error}): its scheduler was stopped, or no longer answers. "
                 "Start it again and go on with --resume."
