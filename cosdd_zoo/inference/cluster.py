@@ -92,7 +92,7 @@ class Cluster(NamedTuple):
     def results(self, calls: Iterator[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Iterator[Any]:
         """The results of calls, as they come; few are under way at a time."""
         from distributed import CancelledError, KilledWorker, as_completed
-        from distributed.comm import CommClosedError
+        from distributed.comm.core import CommClosedError
 
         threads = max(1, sum(self.client.nthreads().values()))
         running: Any = as_completed([], with_results=False)
