@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from cosdd_zoo.authors.importing import Imported, import_authors
+from cosdd_zoo.config import RunConfig
 from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import ImageFile, open_image
 from cosdd_zoo.data.opening import open_all
@@ -94,8 +95,18 @@ def train(
     settings = with_found_axis(images, config, settings, Console(stderr=True, quiet=quiet).print)
     return training.train(
         images, output, preset=preset, config=config, overwrite=overwrite, tensorboard=tensorboard, quiet=quiet,
-        describe=described, **settings,
+        describe=_seen(quiet), **settings,
     )  # fmt: skip
+
+
+def _seen(quiet: bool) -> training.Describe:
+    """The profile of the training images, which takes seconds that a user would wonder about."""
+
+    def describe(images: Sequence[ImageFile], config: RunConfig) -> dict[str, Any]:
+        with Console(stderr=True, quiet=quiet).status("Looking at the noise of the training images"):
+            return described(images, config)
+
+    return describe
 
 
 def distill(
@@ -119,7 +130,7 @@ def distill(
     asked = {"direct_features": n_features, "direct_levels": n_levels, "teacher_samples": n_samples}
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     how: dict[str, Any] = {"init_from": run, "train_only": "direct_denoiser", **given, **settings}
-    return training.train(images, output, describe=described, **how)
+    return training.train(images, output, describe=_seen(bool(settings.get("quiet"))), **how)
 
 
 def resume(output: str | Path, images: Any = None, *, quiet: bool = False, **settings: Any) -> Run:
@@ -130,7 +141,7 @@ def resume(output: str | Path, images: Any = None, *, quiet: bool = False, **set
 
     Raises CheckpointError when the folder is no run, ConfigError for other networks, and what `train` raises.
     """
-    return training.resume(output, images, quiet=quiet, describe=described, **settings)
+    return training.resume(output, images, quiet=quiet, describe=_seen(quiet), **settings)
 
 
 def load(source: str | Path, device: str = "auto") -> Denoiser:

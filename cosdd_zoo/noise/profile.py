@@ -98,7 +98,7 @@ def profile_of(images: Sequence[ImageFile], noise_axis: str) -> Profile | None:
     """Of training images; None where they are no planes, too small, or without noise."""
     if any("Y" not in image.axes or min(image.item_shape(2)[1:]) < LEAST_PX for image in images):
         return None
-    frames = frames_of(images)
+    frames = frames_of(images, N_WINDOWS)
     n_channels = frames[0].pixels.shape[0]
     axis: Axis = "y" if noise_axis == "y" else "x"
     channels = [_channel(frames, c, axis) for c in range(n_channels)]
