@@ -36,13 +36,13 @@ REPEAT_HELP = "Do again what the cosdd-denoise.json of an earlier run says, into
 
 
 def denoise(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the denoised TIFFs.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the denoised images.")],
     model: Annotated[Path | None, typer.Argument(help=MODEL_HELP, show_default=False)] = None,
     images: Annotated[list[str] | None, typer.Argument(help=IMAGES_HELP, show_default=False)] = None,
     samples: Annotated[str | None, typer.Option(help=SAMPLES_HELP)] = None,
     tolerance: Annotated[float, typer.Option(min=0.001, help=TOLERANCE_HELP)] = 0.02,
     direct: Annotated[bool, typer.Option("--direct", help="Use the direct denoiser: one pass.")] = False,
-    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write NAME_std.tif.")] = False,
+    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write NAME_denoised_std, float32.")] = False,
     float32: Annotated[bool, typer.Option("--float32", help="Write float32 rather than the input's dtype.")] = False,
     axes: Axes = None,
     channels: Annotated[str | None, typer.Option(help=CHANNELS_HELP)] = None,

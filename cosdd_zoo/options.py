@@ -13,7 +13,9 @@ from pydantic.fields import FieldInfo
 from cosdd_zoo.config import DataConfig, NetworkConfig, TrainingConfig
 from cosdd_zoo.presets import PRESETS
 
-Images = Annotated[list[str], typer.Argument(help="Noisy images: files, folders or globs (TIFF, NPY, PNG).")]
+Images = Annotated[
+    list[str], typer.Argument(help="Noisy images: files, folders, stores or globs (TIFF, OME-Zarr, NPY, PNG).")
+]
 Model = Annotated[Path, typer.Argument(help="A run folder, a checkpoint (.safetensors) or a package (.zip).")]
 Axes = Annotated[str | None, typer.Option(help="Axes of the files, letters of STCZYX; by default their metadata.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
