@@ -19,7 +19,7 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from cosdd_zoo.config import preset
 from cosdd_zoo.networks.ar_decoder import ARDecoder
@@ -42,7 +42,7 @@ def main() -> None:
     # zeros at first, so that no pixel would depend on another: small enough that the lines do not explode
     torch.nn.init.normal_(decoder.to_mixture.weight, std=0.5 / config.ar_features**0.5)
     code = torch.randn(1, config.n_code, arguments.height, arguments.width)
-    random = draws([1, 1, arguments.height, arguments.width], code.device, Generator().manual_seed(0))
+    random = draws([1, 1, arguments.height, arguments.width], code.device, 0)
     ways: dict[str, Callable[[Tensor, Draws], Tensor]] = {
         "ours": lambda code, random: sample_lines(decoder, code, random),
         "pixel by pixel": lambda code, random: pixel_by_pixel(decoder, code, random),

@@ -9,6 +9,7 @@ cosdd_zoo.check("actin.zip").passed
 cosdd_zoo.upload("actin.zip", token=...)
 moved = cosdd_zoo.train(["other/"], "runs/other", init_from=run.folder, max_time=3)
 small = cosdd_zoo.distill(run.folder, ["stacks/"], "runs/small", n_features=16, max_time=5)
+noisy = cosdd_zoo.noise_model(run.folder).add(mean)
 theirs = cosdd_zoo.import_authors("final_model.ckpt", "training-config.yaml", "runs/theirs")
 """
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from cosdd_zoo.export.check import CheckReport
     from cosdd_zoo.export.package import PackageReport
     from cosdd_zoo.noise.inspected import Inspected
+    from cosdd_zoo.synthetic import NoiseModel
     from cosdd_zoo.zoo.upload import Uploaded
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "import_authors",
     "inspect",
     "load",
+    "noise_model",
     "open_images",
     "resume",
     "train",
@@ -156,6 +159,16 @@ def load(source: str | Path, device: str = "auto") -> Denoiser:
         return load_package(path, device)
     checkpoint = checkpoint_of(path)
     return Denoiser(checkpoint.model(), checkpoint.config, device, checkpoint.facts)
+
+
+def noise_model(run: str | Path, device: str = "auto") -> NoiseModel:
+    """The camera's noise as a run or checkpoint has learned it: to put on clean images, or to draw images anew.
+
+    Raises CheckpointError for anything else; a package (.zip) lacks the part that draws noise.
+    """
+    from cosdd_zoo.synthetic import NoiseModel
+
+    return NoiseModel(checkpoint_of(Path(run)), device)
 
 
 def export(run: str | Path, output: str | Path, *, card: str | Path, **options: Any) -> PackageReport:

@@ -18,11 +18,11 @@ FLOORS = [
     {"devices", "networks", "data"},
     {"checkpoint"},
     {"training", "inference", "noise"},
-    {"export", "report", "authors"},
+    {"export", "report", "authors", "synthetic"},
     {"zoo"},
     {"api"},
     {"demo", "options"},
-    {"card_commands", "denoise_command", "evaluate_command", "inspect_command", "upload_command"},
+    {"card_commands", "denoise_command", "evaluate_command", "inspect_command", "sample_command", "upload_command"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -119,7 +119,7 @@ def test_the_coarsest_prior_has_the_moments_of_theirs(run: Path, authors: Author
 
 def test_noise_can_be_drawn_with_their_ar_decoder(run: Path) -> None:
     model = load_checkpoint(run / "best.safetensors").model()
-    random = draws([1, 1, 6, 50], torch.device("cpu"), torch.Generator().manual_seed(0))
+    random = draws([1, 1, 6, 50], torch.device("cpu"), 0)
     code = torch.randn(1, 6, 6, 50, generator=torch.Generator().manual_seed(1))
     v = sample_lines(model.ar_decoder, code, random)
     p = model.ar_decoder(v, code)  # of every pixel given those that were drawn before it

@@ -9,7 +9,8 @@ from torch import Generator, Tensor
 from cosdd_zoo.data.simulate.gaussian import unit_blur
 from cosdd_zoo.networks.ar_decoder import ARDecoder
 from cosdd_zoo.noise.autocorrelation import autocorrelation, beyond_axis
-from cosdd_zoo.noise.sampling import Draws, draws, on_levels, sample_lines, synthesise
+from cosdd_zoo.noise.sampling import Draws, draws, sample_lines
+from cosdd_zoo.noise.synthesis import on_levels, synthesise
 
 
 def white(*shape: int, seed: int = 0) -> np.ndarray:
@@ -95,7 +96,7 @@ def test_lines_drawn_in_one_go_are_those_drawn_pixel_by_pixel(
     decoder = model(config).ar_decoder
     generator = Generator().manual_seed(0)
     code = torch.randn([2, config.n_code, *shape], generator=generator)
-    random = draws([2, 2, *shape], torch.device("cpu"), generator)
+    random = draws([2, 2, *shape], torch.device("cpu"), 0)
     with torch.no_grad():
         expected = one_after_the_other(decoder, code, random)
     torch.testing.assert_close(sample_lines(decoder, code, random), expected, rtol=1e-4, atol=1e-4)
@@ -111,7 +112,7 @@ def test_drawn_noise_has_the_correlation_of_the_decoder_that_it_was_drawn_from()
     decoder.to_mixture.weight.data[1, :, 0] = torch.tensor([1.0, -1.0])
     scale = np.sqrt(1 - 0.7**2) - decoder.min_scale
     decoder.to_mixture.bias.data[2] = float(np.log(np.expm1(scale)))
-    random = draws([1, 1, 400, 400], torch.device("cpu"), Generator().manual_seed(0))
+    random = draws([1, 1, 400, 400], torch.device("cpu"), 0)
     found = autocorrelation(sample_lines(decoder, torch.zeros(1, 5, 400, 400), random)[0].numpy(), 4)
     assert found.along("x") == pytest.approx(0.7 ** np.arange(1, 5), abs=0.03)
     assert found.along("y") == pytest.approx(np.zeros(4), abs=0.02)
@@ -123,7 +124,7 @@ def test_a_pixel_of_drawn_noise_changes_the_later_pixels_of_its_line_and_channel
     decoder = model(config).ar_decoder
     generator = Generator().manual_seed(0)
     code = torch.randn([1, config.n_code, 3, 20], generator=generator)
-    random = draws([1, 2, 3, 20], torch.device("cpu"), generator)
+    random = draws([1, 2, 3, 20], torch.device("cpu"), 0)
     other = random.eps.clone()
     other[0, 1, 2, 7] += 1.0
     changed = sample_lines(decoder, code, random) != sample_lines(decoder, code, random._replace(eps=other))
@@ -159,9 +160,9 @@ def test_along_another_noise_axis_the_synthetic_image_is_that_of_the_transposed_
     settings = {"n_dims": n_dims, "n_downsample_z": 4}
     dim = {"y": -2, "z": -3}[axis]
     x = grey(1, 1, *[7, 10, 13][-n_dims:])
-    expected = synthesise(model(few_features(noise_axis="x", **settings)), x, 0, Generator().manual_seed(0))
+    expected = synthesise(model(few_features(noise_axis="x", **settings)), x, 0)
     turned = model(few_features(noise_axis=axis, **settings))
-    found = synthesise(turned, x.transpose(dim, -1), 0, Generator().manual_seed(0))
+    found = synthesise(turned, x.transpose(dim, -1), 0)
     torch.testing.assert_close(found.noisy, expected.noisy.transpose(dim, -1))
     torch.testing.assert_close(found.signal, expected.signal.transpose(dim, -1))
 
@@ -169,7 +170,7 @@ def test_along_another_noise_axis_the_synthetic_image_is_that_of_the_transposed_
 @pytest.mark.parametrize("shape", [(37,), (5, 9, 11)], ids=["1-D", "3-D"])
 def test_synthetic_lines_and_volumes_are_a_signal_plus_noise(shape: tuple[int, ...]) -> None:
     x = grey(2, 1, *shape)
-    made = synthesise(model(few_features(n_dims=len(shape))), x, 0, Generator().manual_seed(0))
+    made = synthesise(model(few_features(n_dims=len(shape))), x, 0)
     assert made.noisy.shape == x.shape
     torch.testing.assert_close(made.signal + made.noise, made.noisy)
 
@@ -178,9 +179,9 @@ def test_synthetic_lines_and_volumes_are_a_signal_plus_noise(shape: tuple[int, .
 def test_a_synthetic_image_has_the_size_and_grey_values_of_its_own(axis: str) -> None:
     net = model(few_features(noise_axis=axis, n_channels=2))
     x = grey(1, 2, 19, 26)
-    first = synthesise(net, x, 0, Generator().manual_seed(0))
+    first = synthesise(net, x, 0)
     assert first.noisy.shape == first.signal.shape == x.shape
     assert not first.noisy.requires_grad
-    assert torch.equal(first.noisy, synthesise(net, x, 0, Generator().manual_seed(0)).noisy)
-    assert not torch.equal(first.noisy, synthesise(net, x, 0, Generator().manual_seed(1)).noisy)
+    assert torch.equal(first.noisy, synthesise(net, x, 0).noisy)
+    assert not torch.equal(first.noisy, synthesise(net, x, 1).noisy)
     torch.testing.assert_close(first.signal, net.posterior(x, 1, 0, [0, 0]).mean)

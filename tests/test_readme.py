@@ -86,6 +86,11 @@ def test_every_python_block_compiles_and_uses_public_names(block: str) -> None:
     assert used <= set(cosdd_zoo.__all__)
 
 
+def test_every_name_in_the_text_is_public() -> None:
+    named = {name for span in SPANS for name in re.findall(r"\bcosdd_zoo\.(\w+)\(", span)}
+    assert "open_images" in named and all(callable(getattr(cosdd_zoo, name)) for name in named)
+
+
 def named_paths() -> list[str]:
     links = [target for target in re.findall(r"\]\(([^)]+)\)", PROSE) if "://" not in target]
     in_python = [

@@ -5,7 +5,7 @@
 
 TRUTH is an image file on NOISY's scale, or "simulated" for the demo's stack. Writes noise_reconstruction.png and prints
 a Markdown table: the autocorrelation along the noise axis, and the variance in ten classes of brightness. Real noise is
-noisy - truth; drawn noise is a synthetic image minus its own signal (cosdd_zoo.noise.sampling).
+noisy - truth; drawn noise is a synthetic image minus its own signal (cosdd_zoo.noise.synthesis).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 import cosdd_zoo
 from cosdd_zoo.demo import simulated_scene
 from cosdd_zoo.noise.autocorrelation import autocorrelation
-from cosdd_zoo.noise.sampling import synthesise
+from cosdd_zoo.noise.synthesis import synthesise
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -68,9 +68,8 @@ def as_frames(image: NDArray[np.generic]) -> Frames:
 
 def draw(denoiser: cosdd_zoo.Denoiser, noisy: Frames) -> Noise:
     """One synthetic image of each frame."""
-    generator = torch.Generator().manual_seed(0)
     frames = [torch.tensor(x, dtype=torch.float32)[None, None] for x in noisy]
-    made = [synthesise(denoiser.engine, x, seed, generator) for seed, x in enumerate(frames)]
+    made = [synthesise(denoiser.engine, x, 0, item) for item, x in enumerate(frames)]
     signal = np.stack([m.signal[0, 0].numpy() for m in made]).astype(np.float64)
     return Noise("drawn", np.stack([m.noisy[0, 0].numpy() for m in made]) - signal, signal)
 

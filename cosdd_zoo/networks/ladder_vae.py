@@ -100,8 +100,15 @@ class TopDownLevel(nn.Module):
         kl = torch.zeros([], device=z.device)
         if with_kl:
             kl = kl_divergence(q, gaussian(self.prior(above), self.min_std)).sum() / z.size(0)
-        path = self.skip(self.from_latents(z.to(above.dtype)), above)
-        return Level(self.residual(self.up(path)), kl)
+        return Level(self.path(above, z), kl)
+
+    def imagined(self, above: Tensor, eps: Tensor) -> Tensor:
+        """The path on from latents that no image has a say in: z ~ p(z | above), [B, F, *_l-1]."""
+        p = gaussian(self.prior(above), self.min_std)
+        return self.path(above, p.mean + p.std * eps)
+
+    def path(self, above: Tensor, z: Tensor) -> Tensor:
+        return self.residual(self.up(self.skip(self.from_latents(z.to(above.dtype)), above)))
 
 
 class TopLevel(nn.Module):
@@ -123,7 +130,15 @@ class TopLevel(nn.Module):
         kl = torch.zeros([], device=z.device)
         if with_kl:
             kl = kl_divergence(q, gaussian(self.prior, self.min_std)).sum() / z.size(0)
-        return Level(self.residual(self.up(self.from_latents(z.to(bottom_up.dtype)))), kl)
+        return Level(self.path(z.to(bottom_up.dtype)), kl)
+
+    def imagined(self, eps: Tensor) -> Tensor:
+        """The path on from z ~ p(z), of eps [B, Z, *_L]."""
+        p = gaussian(self.prior, self.min_std)
+        return self.path(p.mean + p.std * eps)
+
+    def path(self, z: Tensor) -> Tensor:
+        return self.residual(self.up(self.from_latents(z)))
 
 
 class LadderVAE(nn.Module):
@@ -154,6 +169,14 @@ class LadderVAE(nn.Module):
             level = layer(level.path, maps[i + 1], eps[i + 1], with_kl)
             kl.append(level.kl)
         return TopDown(self.to_code(level.path), torch.stack(kl))
+
+    def imagined(self, eps: list[Tensor]) -> Tensor:
+        """The code [B, F, *] of an image that is not there: z ~ p(z). eps: standard normal [B, Z, *_l]."""
+        path = self.top.imagined(eps[0])
+        for layer, e in zip(self.levels, eps[1:], strict=True):
+            path = layer.imagined(path, e)  # type: ignore[operator]
+        code: Tensor = self.to_code(path)
+        return code
 
     def noise(self, maps: list[Tensor], seed: int, sample: int, origin: list[int]) -> list[Tensor]:
         """The latents' noise of one sample: [1, Z, *_l], coarsest first.

@@ -19,10 +19,10 @@ from collections import deque
 from typing import NamedTuple
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from cosdd_zoo.networks.ar_decoder import ARDecoder, Block, CausalConv
-from cosdd_zoo.networks.build import Cosdd, crop_like
+from cosdd_zoo.networks.latent_noise import latent_noise
 from cosdd_zoo.networks.likelihood import Mixture, mixture
 
 
@@ -33,46 +33,19 @@ class Draws(NamedTuple):
     eps: Tensor  # [B, C, *'], standard normal
 
 
-class Synthetic(NamedTuple):
-    """A noisy image that was never taken, and the signal in it; grey values, float32."""
-
-    noisy: Tensor  # [B, C, *]
-    signal: Tensor  # [B, C, *]
-
-    @property
-    def noise(self) -> Tensor:
-        return self.noisy - self.signal
+DRAWS = 1024
+"""The first of the levels (networks.latent_noise) that draws belong to: no ladder has so many."""
 
 
-@torch.no_grad()
-def synthesise(model: Cosdd, x: Tensor, seed: int, generator: Generator) -> Synthetic:
-    """Other noise on the signal of raw x [B, C, *]: z ~ q(z | x) of `seed`, then x' ~ p(x | code(z)).
+def draws(shape: list[int], device: torch.device, seed: int, item: int = 0, origin: list[int] | None = None) -> Draws:
+    """Independent numbers that belong to places: a piece of an image gets what the whole image has there.
 
-    Continuous values; `on_levels` makes them those of a camera again. model: of a checkpoint, not of a package, which
-    holds no AR decoder.
+    shape: [B, C, *'], alike for each of B. item: number of the image; each has its own. origin: absolute coordinate of
+    the first pixel along *'.
     """
-    maps = model.bottom_up(x)
-    code = model.encoder.top_down(maps, model.encoder.noise(maps, seed, 0, [0] * (x.dim() - 2)), False).code
-    like = x.transpose(model.noise_dim, -1)
-    v = sample_lines(model.ar_decoder, crop_like(code, like), draws(list(like.shape), x.device, generator))
-    noisy = model.normalise.inverse(v.transpose(model.noise_dim, -1))
-    return Synthetic(noisy, model.to_image(model.signal_decoder(code), x))
-
-
-def on_levels(x: Tensor, step: list[float]) -> Tensor:
-    """The nearest multiples of each channel's quantisation step: undoes dequantisation. x [B, C, *] -> [B, C, *].
-
-    step: of length C, a checkpoint's facts["quantisation_step"]; a channel of step 0 is continuous and stays.
-    """
-    width = torch.tensor(step, device=x.device).reshape([1, -1] + [1] * (x.dim() - 2))
-    return torch.where(width > 0, torch.round(x / width) * width, x)
-
-
-def draws(shape: list[int], device: torch.device, generator: Generator) -> Draws:
-    """Independent numbers of a shape [B, C, *']."""
-    source = generator.device
-    u = torch.rand(shape, generator=generator, device=source)
-    return Draws(u.to(device), torch.randn(shape, generator=generator, device=source).to(device))
+    like, place = torch.empty(0, device=device), origin or [0] * (len(shape) - 2)
+    normal = [latent_noise(like, seed, 0, DRAWS + 2 * item + k, shape[1:], place).expand(shape) for k in (0, 1)]
+    return Draws(torch.special.ndtr(normal[0]), normal[1])
 
 
 @torch.no_grad()

@@ -1,0 +1,86 @@
+r"""Images that were never taken: a signal, and noise on it as the model has learned it.
+
+    reconstruction    z ~ q(z | x)      s = f(code(z)),   x' ~ p(x | code(z))
+    prior             z ~ p(z)          the same
+
+Every number that is drawn belongs to a place (networks.latent_noise), so that a piece of an image is that of the whole,
+if it holds the lines from end to end.
+
+Letters: B batch, C channels, F features of the code, * spatial axes, *' the same with the noise axis last.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cosdd_zoo.networks.build import Cosdd, crop_like
+from cosdd_zoo.networks.latent_noise import latent_noise
+from cosdd_zoo.noise.sampling import draws, sample_lines
+
+
+class Synthetic(NamedTuple):
+    """A noisy image that was never taken, and the signal in it; grey values, float32."""
+
+    noisy: Tensor  # [B, C, *]
+    signal: Tensor  # [B, C, *]
+
+    @property
+    def noise(self) -> Tensor:
+        return self.noisy - self.signal
+
+
+@torch.no_grad()
+def synthesise(model: Cosdd, x: Tensor, seed: int, item: int = 0, origin: list[int] | None = None) -> Synthetic:
+    """Other noise on the signal of raw x [B, C, *]: z ~ q(z | x), then x' ~ p(x' | code).
+
+    Continuous values; `on_levels` makes them those of a camera again. item: each has other noise. origin: absolute
+    coordinate of the first pixel along *, divisible by the stride. model: of a checkpoint, not of a package, which
+    holds no AR decoder.
+    """
+    place = origin or [0] * (x.dim() - 2)
+    maps = model.bottom_up(x)
+    code = model.encoder.top_down(maps, model.noise(maps, seed, 2 * item, place), False).code
+    return _of_code(model, code, x, seed, item, place)
+
+
+@torch.no_grad()
+def imagine(model: Cosdd, size: list[int], seed: int, item: int = 0, origin: list[int] | None = None) -> Synthetic:
+    """An image of nothing, z ~ p(z): what the model takes for an image, of any size along *; see `synthesise`."""
+    place = origin or [0] * len(size)
+    like = model.normalise.mean.expand([1, -1, *size])
+    turned, start = [_turned(v, model.noise_dim - 2) for v in (size, place)]
+    rounded = [-(-n // step) * step for n, step in zip(turned, model.stride, strict=True)]
+    eps = []
+    for level, strides in enumerate(model.encoder.level_strides):
+        shape = [model.encoder.n_latents] + [n // s for n, s in zip(rounded, strides, strict=True)]
+        first = [n // s for n, s in zip(start, strides, strict=True)]
+        eps.append(latent_noise(like, seed, 2 * item, level, shape, first))
+    return _of_code(model, model.encoder.imagined(eps), like, seed, item, place)
+
+
+def on_levels(x: Tensor, step: list[float]) -> Tensor:
+    """The nearest multiples of each channel's quantisation step: undoes dequantisation. x [B, C, *] -> [B, C, *].
+
+    step: of length C, a checkpoint's facts["quantisation_step"]; a channel of step 0 is continuous and stays.
+    """
+    width = torch.tensor(step, device=x.device).reshape([1, -1] + [1] * (x.dim() - 2))
+    return torch.where(width > 0, torch.round(x / width) * width, x)
+
+
+def _of_code(model: Cosdd, code: Tensor, x: Tensor, seed: int, item: int, place: list[int]) -> Synthetic:
+    """code: [B, F, *']; x: [B, C, *], of the size that is asked for."""
+    like = x.transpose(model.noise_dim, -1)
+    random = draws(list(like.shape), x.device, seed, item, _turned(place, model.noise_dim - 2))
+    v = sample_lines(model.ar_decoder, crop_like(code, like), random)
+    noisy = model.normalise.inverse(v.transpose(model.noise_dim, -1))
+    return Synthetic(noisy, model.to_image(model.signal_decoder(code), x))
+
+
+def _turned(along: list[int], axis: int) -> list[int]:
+    """The noise axis last."""
+    turned = list(along)
+    turned[axis], turned[-1] = along[-1], along[axis]
+    return turned
