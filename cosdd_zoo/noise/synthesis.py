@@ -2,6 +2,10 @@ r"""Images that were never taken: a signal, and noise on it as the model has lea
 
     reconstruction    z ~ q(z | x)      s = f(code(z)),   x' ~ p(x | code(z))
     prior             z ~ p(z)          the same
+    copy of s         x_0 = s,   x_n+1 = s + (x' - f(code)),   x' ~ p(x' | code(z)),   z = E q(z | x_n),   n = 0, 1, 2
+
+A copy's signal is the given one. The encoder has never seen an image without noise, and what it makes of one has too
+much contrast and noise; so it is shown the image with the noise that this gave, twice (benchmarks/results).
 
 Every number that is drawn belongs to a place (networks.latent_noise), so that a piece of an image is that of the whole,
 if it holds the lines from end to end.
@@ -19,6 +23,9 @@ from torch import Tensor
 from cosdd_zoo.networks.build import Cosdd, crop_like
 from cosdd_zoo.networks.latent_noise import latent_noise
 from cosdd_zoo.noise.sampling import draws, sample_lines
+
+N_ROUNDS = 3
+"""Of a copy. Each sees as far as the networks do, so that a copy sees so many times as far."""
 
 
 class Synthetic(NamedTuple):
@@ -41,9 +48,17 @@ def synthesise(model: Cosdd, x: Tensor, seed: int, item: int = 0, origin: list[i
     holds no AR decoder.
     """
     place = origin or [0] * (x.dim() - 2)
-    maps = model.bottom_up(x)
-    code = model.encoder.top_down(maps, model.noise(maps, seed, 2 * item, place), False).code
-    return _of_code(model, code, x, seed, item, place)
+    return _of_code(model, _code(model, x, seed, 2 * item, place), x, seed, item, place)
+
+
+@torch.no_grad()
+def add_noise(model: Cosdd, s: Tensor, seed: int, item: int = 0, origin: list[int] | None = None) -> Synthetic:
+    """The camera's noise on the signal s [B, C, *], grey values; see `synthesise`."""
+    place, x = origin or [0] * (s.dim() - 2), s
+    for n in range(N_ROUNDS):
+        key = (item + n * 0x3C6EF372) & 0x7FFFFFFF  # each round draws other numbers
+        x = s + _of_code(model, _code(model, x, seed, -1, place), s, seed, key, place).noise
+    return Synthetic(x, s)
 
 
 @torch.no_grad()
@@ -68,6 +83,12 @@ def on_levels(x: Tensor, step: list[float]) -> Tensor:
     """
     width = torch.tensor(step, device=x.device).reshape([1, -1] + [1] * (x.dim() - 2))
     return torch.where(width > 0, torch.round(x / width) * width, x)
+
+
+def _code(model: Cosdd, x: Tensor, seed: int, sample: int, place: list[int]) -> Tensor:
+    """Of a posterior sample, or of the latents' means (-1): [B, F, *'], padded to the stride."""
+    maps = model.bottom_up(x)
+    return model.encoder.top_down(maps, model.noise(maps, seed, sample, place), False).code
 
 
 def _of_code(model: Cosdd, code: Tensor, x: Tensor, seed: int, item: int, place: list[int]) -> Synthetic:
