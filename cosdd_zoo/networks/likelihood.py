@@ -62,6 +62,11 @@ def log_likelihood(p: Mixture, x: Tensor) -> Tensor:
     return torch.logsumexp(p.log_weight + component, dim=2)
 
 
+def cumulative(p: Mixture, x: Tensor) -> Tensor:
+    """P(x_i < x | x_<i, code) of each pixel, sum_k w_k Phi((x - m_k) / s_k): x [B, C, *] -> [B, C, *]."""
+    return (p.log_weight.exp() * torch.special.ndtr((x.float().unsqueeze(2) - p.mean) / p.std)).sum(dim=2)
+
+
 def log_bin_density(p: Mixture, low: Tensor, high: Tensor) -> Tensor:
     """log P(low < x < high) - log(high - low) of each pixel, in nats: two of [B, C, *] -> [B, C, *].
 

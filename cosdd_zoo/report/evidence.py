@@ -1,0 +1,321 @@
+r"""What a trained model does to some of its images, as numbers to judge it by.
+
+    mean, std     of K posterior samples s_k = f(code(z_k)),  z_k ~ q(z | x)
+    two           samples 0 and 2, which are independent: where they agree, the image is known
+    drawn         x' ~ p(x' | code(z)) and its signal: noise as the model knows it
+    PIT           u_i = F(x_i | x_<i, code), uniform in 0..1 if the likelihood is right; of integers, F at a place that
+                  is drawn uniformly within the bin of the grey value (Czado, Gneiting & Held 2009)
+    ranks         how many of the K samples lie below the truth; of a repeat, how many of K drawn images lie below it
+
+All is gathered in one pass over the samples; memory holds a few images.
+
+Letters: C channels, * spatial axes of an item, P planes of a channel [Y, X], with the noise axis among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cosdd_zoo.checkpoint import Checkpoint
+from cosdd_zoo.data.images import ImageFile, check_finite
+from cosdd_zoo.errors import ConfigError, ImageError
+from cosdd_zoo.inference.denoise import Denoiser
+from cosdd_zoo.networks.build import Cosdd, crop_like
+from cosdd_zoo.networks.latent_noise import latent_noise
+from cosdd_zoo.networks.likelihood import cumulative, log_bin_density, log_likelihood
+from cosdd_zoo.noise.frames import LEAST_PX
+from cosdd_zoo.noise.sampling import DRAWS
+from cosdd_zoo.noise.synthesis import on_levels, synthesise
+from cosdd_zoo.noise.traces import pixels_of
+
+Floats = NDArray[np.float64]
+N_BINS = 20
+N_STRIP, STRIP_PX = 6, 128
+DEPTH_PX = 24
+SCORED = DRAWS - 1
+"""The level of the latents' noise (networks.latent_noise) that the place within a grey value's bin is drawn by."""
+
+
+class Amount(NamedTuple):
+    """How much is looked at."""
+
+    n_items: int = 3
+    side_px: int = 512
+    n_samples: int = 32
+
+
+class Evidence(NamedTuple):
+    """Of one channel, [P, Y, X] each; grey values."""
+
+    x: Floats
+    mean: Floats
+    std: Floats
+    drawn: Floats
+    drawn_signal: Floats
+    two: tuple[Floats, Floats]
+    error: Floats  # [K / 2], rms error of the mean of 2, 4 .. K samples, from the spread of the pairs
+    pit: NDArray[np.int64]  # [N_BINS]
+    nll: float  # nats a pixel
+    samples: Floats  # [N_STRIP, y, x] of the middle of the first plane
+    reference: Floats | None
+    ranks: NDArray[np.int64]  # [K + 1], of the reference; zeros without one
+    repeat: Floats | None  # another noisy image of the same thing
+    repeat_mean: Floats | None  # denoised
+    repeat_ranks: NDArray[np.int64]  # [K + 1]
+    follows: list[bool]  # of each plane, whether it comes directly after the one before
+    name: str
+
+    @property
+    def residual(self) -> Floats:
+        return self.x - self.mean
+
+
+class Item(NamedTuple):
+    """A piece of an image to look at: [C, *] each."""
+
+    x: Floats
+    reference: Floats | None
+    repeat: Floats | None
+    follows: bool
+    name: str
+
+
+def items_of(
+    images: Sequence[ImageFile],
+    references: Sequence[ImageFile],
+    repeats: Sequence[ImageFile],
+    n_dims: int,
+    amount: Amount,
+) -> list[Item]:
+    """Items that are spread over the images, the middle of large ones, with what belongs to them.
+
+    references, repeats: as many as images, or none; one frame serves all frames of its image.
+    Raises ImageError for lines, for images that are too small, and for those that do not belong together.
+    """
+    if n_dims == 1:
+        raise ImageError("A report is of images, and this model is of lines: look at its results themselves.")
+    for others, what in ((references, "references"), (repeats, "repeats")):
+        if others and len(others) != len(images):
+            raise ImageError(f"There are {len(images)} images and {len(others)} {what}: give one for each image.")
+    places = [(k, i) for k, image in enumerate(images) for i in range(image.n_items(n_dims))]
+    chosen = np.unique(np.linspace(0, len(places) - 1, min(amount.n_items, len(places))).round().astype(int))
+    out, limits = [], [DEPTH_PX, amount.side_px, amount.side_px][-n_dims:]
+    shapes = [images[places[at][0]].item_shape(n_dims)[1:] for at in chosen]
+    size = [min(limit, *along) for limit, *along in zip(limits, *shapes, strict=True)]
+    for n, at in enumerate(chosen):
+        k, i = places[at]
+        image, shape = images[k], images[k].item_shape(n_dims)
+        if min(shape[-2:]) < LEAST_PX:
+            raise ImageError(
+                f"{image.name} is {shape[-2]} x {shape[-1]} px: a report needs {LEAST_PX} px along y and x. Give "
+                "larger images, or name the axes with --axes."
+            )
+        start = [(m - s) // 2 for m, s in zip(shape[1:], size, strict=True)]
+        beside = [_same(own[k], image, i, n_dims, start, size) if own else None for own in (references, repeats)]
+        follows = n > 0 and chosen[n - 1] == at - 1 and places[at - 1][0] == k
+        out.append(Item(_read(image, i, n_dims, start, size), beside[0], beside[1], follows, image.name))
+    return out
+
+
+def _read(image: ImageFile, index: int, n_dims: int, start: Sequence[int], size: Sequence[int]) -> Floats:
+    x = image.read_crop(index, n_dims, start, size).astype(np.float64)
+    check_finite(x, image.name)
+    return x
+
+
+def _same(other: ImageFile, image: ImageFile, index: int, n_dims: int, start: list[int], size: list[int]) -> Floats:
+    ours, theirs, n = image.item_shape(n_dims), other.item_shape(n_dims), other.n_items(n_dims)
+    if ours != theirs or n not in (1, image.n_items(n_dims)):
+        raise ImageError(
+            f"{other.name} has {n} frames of {theirs} (channels and axes), and {image.name} "
+            f"{image.n_items(n_dims)} of {ours}: give one of the same shape, or one frame for all."
+        )
+    return _read(other, index if n > 1 else 0, n_dims, start, size)
+
+
+def gather(
+    checkpoint: Checkpoint,
+    items: Sequence[Item],
+    n_samples: int,
+    device: str = "auto",
+    advance: Callable[[float], None] = lambda share: None,
+) -> list[Evidence]:
+    """The evidence of each channel. n_samples: a multiple of 4. advance: called with shares that add up to 1.
+
+    Raises ConfigError for another number of samples, ImageError for images of other channels.
+    """
+    if n_samples < 4 or n_samples % 4:
+        raise ConfigError(f"A report from {n_samples} samples cannot be made: give 4, 8, 12 and so on.")
+    network = checkpoint.config.network
+    for item in items:
+        if len(item.x) != network.n_channels:
+            raise ImageError(
+                f"{item.name} has {len(item.x)} channels, but the model was trained on {network.n_channels}: give "
+                "images like those of the training, or name the axes with --axes."
+            )
+    denoiser = Denoiser(checkpoint.model(), checkpoint.config, device, checkpoint.facts)
+    step = list(checkpoint.facts.get("quantisation_step", [0.0] * network.n_channels))
+    found = [
+        _of_item(denoiser, item, n, n_samples, step, lambda part: advance(part / len(items)))
+        for n, item in enumerate(items)
+    ]
+    return [_channel([one[c] for one in found], items, network.noise_axis, c) for c in range(network.n_channels)]
+
+
+@torch.inference_mode()
+def _of_item(
+    denoiser: Denoiser, item: Item, number: int, n_samples: int, step: list[float], advance: Callable[[float], None]
+) -> list[dict[str, Any]]:
+    """What is found in one item, by channel, in the item's own axes."""
+    model: Cosdd = denoiser.engine
+    x = _tensor(item.x, denoiser.device)
+    origin = [0] * (x.dim() - 2)
+    share = 1.0 / (n_samples * (2 if item.repeat is not None else 1) + 2)
+    maps = model.bottom_up(x)
+    truth = None if item.reference is None else _tensor(item.reference, x.device)
+    other = None if item.repeat is None else _tensor(item.repeat, x.device)
+    total, squares = torch.zeros_like(x), torch.zeros_like(x)
+    two: list[Tensor] = []
+    below, below_other = torch.zeros_like(x), torch.zeros_like(x)
+    kept: list[Tensor] = []
+    pair, of_pairs = torch.zeros_like(x), torch.zeros_like(x)
+    for k in range(n_samples):
+        s = model.sample(x, maps, 0, k, origin)
+        step_to = s - total / max(k, 1)
+        total = total + s
+        squares = squares + step_to * (s - total / (k + 1))
+        if k in (0, 2):
+            two.append(s)
+        below += 0 if truth is None else (s < truth)
+        if k % 2 == 0 and len(kept) < N_STRIP:  # the odd ones are their opposites
+            kept.append(s)
+        pair = s if k % 2 == 0 else 0.5 * (pair + s)
+        of_pairs = of_pairs + (pair * pair if k % 2 else 0.0)
+        if other is not None:
+            drawn = on_levels(synthesise(model, x, 0, number * n_samples + k).noisy, step)
+            # equal grey values are in half of the cases below
+            below_other += (drawn < other).float() + 0.5 * (drawn == other)
+            advance(share)
+        advance(share)
+    mean, n_pairs = total / n_samples, n_samples // 2
+    between = ((of_pairs - n_pairs * mean * mean) / max(n_pairs - 1, 1)).clamp(min=0)
+    made = synthesise(model, x, 1, number)
+    advance(share)
+    u, nll, is_known = _scored(model, x, step, number)
+    advance(share)
+    repeat_mean = None
+    if other is not None:
+        repeat_mean = model.posterior(other, n_samples, 0, origin).mean
+    out = []
+    for c in range(x.size(1)):
+        out.append(
+            {
+                "x": item.x[c],
+                "mean": _array(mean, c),
+                "std": _array(torch.sqrt(squares / (n_samples - 1)), c),
+                "drawn": _array(on_levels(made.noisy, step), c),
+                "drawn_signal": _array(made.signal, c),
+                "two": [_array(s, c) for s in two],
+                "between": _array(between, c),
+                "pit": np.histogram(_array(u, c)[is_known[c]], N_BINS, (0, 1))[0],
+                "nll": float(_array(nll, c)[is_known[c]].mean()),
+                "samples": [_array(s, c) for s in kept],
+                "reference": None if item.reference is None else item.reference[c],
+                "ranks": _ranks(None if truth is None else below, c, n_samples),
+                "repeat": None if item.repeat is None else item.repeat[c],
+                "repeat_mean": None if repeat_mean is None else _array(repeat_mean, c),
+                "repeat_ranks": _ranks(None if other is None else below_other, c, n_samples),
+            }
+        )
+    return out
+
+
+def _scored(model: Cosdd, x: Tensor, step: list[float], number: int) -> tuple[Tensor, Tensor, list[NDArray[np.bool_]]]:
+    """PIT and negative log-likelihood [B, C, *] of each pixel, and which pixels are not clipped, by channel."""
+    d, last = model.noise_dim, -1
+    maps = model.bottom_up(x)
+    eps = model.noise(maps, 2, 0, [0] * (x.dim() - 2))
+    v = model.normalise(x).transpose(d, last)
+    p = model.ar_decoder(v, crop_like(model.encoder.top_down(maps, eps, False).code, v))
+    width = torch.tensor(step, device=x.device).reshape([1, -1] + [1] * (x.dim() - 2))
+    half = 0.5 * torch.where(width > 0, width, torch.ones_like(width))
+    low, high = (model.normalise(edge).transpose(d, last) for edge in (x - half, x + half))
+    at = torch.special.ndtr(latent_noise(x, 0, 0, SCORED - number, list(x.shape[1:]), [0] * (x.dim() - 2)))
+    is_integer = (width > 0).transpose(d, last)
+    a, b = cumulative(p, torch.where(is_integer, low, v)), cumulative(p, torch.where(is_integer, high, v))
+    u = a + at.transpose(d, last) * (b - a)
+    nll = -torch.where(is_integer, log_bin_density(p, low, high), log_likelihood(p, v))
+    known = []
+    for c in range(x.size(1)):
+        own = x[0, c].cpu().numpy()
+        pixels = pixels_of([own.reshape(-1, own.shape[-1])])
+        is_known = np.ones(own.shape, bool)
+        is_known &= (own != pixels.low) if pixels.low_share else True
+        is_known &= (own != pixels.high) if pixels.high_share else True
+        known.append(is_known)
+    return u.transpose(d, last), nll.transpose(d, last), known
+
+
+def _channel(found: Sequence[dict[str, Any]], items: Sequence[Item], noise_axis: str, c: int) -> Evidence:
+    def joined(name: str) -> Floats:
+        return np.concatenate([planes(one[name], noise_axis) for one in found])
+
+    def optional(name: str) -> Floats | None:
+        return None if any(one[name] is None for one in found) else joined(name)
+
+    counts = [len(planes(one["x"], noise_axis)) for one in found]
+    n_pairs = len(found[0]["ranks"]) // 2
+    between = float(np.mean(joined("between")))
+    two = [np.concatenate([planes(one["two"][k], noise_axis) for one in found]) for k in (0, 1)]
+    first = [planes(s, noise_axis)[0] for s in found[0]["samples"]]
+    y, x = ((n - min(n, STRIP_PX)) // 2 for n in first[0].shape)
+    return Evidence(
+        x=joined("x"),
+        mean=joined("mean"),
+        std=joined("std"),
+        drawn=joined("drawn"),
+        drawn_signal=joined("drawn_signal"),
+        two=(two[0], two[1]),
+        error=np.sqrt(between / np.arange(1, n_pairs + 1)),
+        pit=np.sum([one["pit"] for one in found], axis=0),
+        nll=float(np.mean([one["nll"] for one in found])),
+        samples=np.stack([s[y : y + STRIP_PX, x : x + STRIP_PX] for s in first]),
+        reference=optional("reference"),
+        ranks=np.sum([one["ranks"] for one in found], axis=0),
+        repeat=optional("repeat"),
+        repeat_mean=optional("repeat_mean"),
+        repeat_ranks=np.sum([one["repeat_ranks"] for one in found], axis=0),
+        follows=[item.follows and k == 0 for item, n in zip(items, counts, strict=True) for k in range(n)],
+        name=str(c),
+    )
+
+
+def planes(x: Floats, noise_axis: str) -> Floats:
+    """[*] -> [P, Y, X], of which one is the noise axis: z takes the place of y."""
+    if x.ndim == 2:
+        return x[None]
+    return x.transpose(1, 0, 2) if noise_axis == "z" else x
+
+
+def axis_in_planes(noise_axis: str) -> str:
+    return "y" if noise_axis == "z" else noise_axis
+
+
+def _ranks(below: Tensor | None, c: int, n: int) -> NDArray[np.int64]:
+    if below is None:
+        return np.zeros(n + 1, np.int64)
+    return np.bincount(_array(below, c).round().astype(int).ravel(), minlength=n + 1).astype(np.int64)
+
+
+def _tensor(x: Floats, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(x, np.float32))[None].to(device)
+
+
+def _array(x: Tensor, c: int) -> Floats:
+    return x[0, c].cpu().numpy().astype(np.float64)
