@@ -4,6 +4,7 @@ cosdd_zoo.inspect(["stacks/"]).facts.noise_axis
 run = cosdd_zoo.train(["stacks/"], "runs/actin", preset="tiny", noise_axis="auto", max_time=10)
 denoiser = cosdd_zoo.load(run.folder)
 mean, std = denoiser.denoise(image, n_samples=100, uncertainty=True)
+cosdd_zoo.report(run.folder).facts.verdict
 cosdd_zoo.export(run.folder, "actin.zip", card="model_cards/actin.md")
 cosdd_zoo.check("actin.zip").passed
 cosdd_zoo.upload("actin.zip", token=...)
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from cosdd_zoo.export.check import CheckReport
     from cosdd_zoo.export.package import PackageReport
     from cosdd_zoo.noise.inspected import Inspected
+    from cosdd_zoo.report.reported import Reported
     from cosdd_zoo.synthetic import NoiseModel
     from cosdd_zoo.zoo.upload import Uploaded
 
@@ -53,6 +55,7 @@ __all__ = [
     "load",
     "noise_model",
     "open_images",
+    "report",
     "resume",
     "train",
     "upload",
@@ -169,6 +172,34 @@ def noise_model(run: str | Path, device: str = "auto") -> NoiseModel:
     from cosdd_zoo.synthetic import NoiseModel
 
     return NoiseModel(checkpoint_of(Path(run)), device)
+
+
+def report(
+    run: str | Path,
+    images: Any = None,
+    *,
+    reference: Any = None,
+    repeat: Any = None,
+    axes: str | None = None,
+    n_samples: int | None = None,
+    n_items: int | None = None,
+    side_px: int | None = None,
+    device: str = "auto",
+    advance: Callable[[float], None] = lambda share: None,
+) -> Reported:
+    """What speaks for a run's model and its result, and what against: `.facts` is a pydantic model.
+
+    images: to look at, by default those of the training. reference: clean ones, or repeat: noisy ones of the same
+    things, one for each image. n_samples, n_items, side_px: how much is looked at. advance: called with shares that
+    add up to 1. Raises CheckpointError, ConfigError, ImageError and AxesError with a sentence each.
+    """
+    from cosdd_zoo.report.reported import report as look
+
+    asked = {"n_samples": n_samples, "n_items": n_items, "side_px": side_px}
+    amount = {name: value for name, value in asked.items() if value is not None}
+    return look(
+        run, images, reference=reference, repeat=repeat, axes=axes, amount=amount, device=device, advance=advance
+    )
 
 
 def export(run: str | Path, output: str | Path, *, card: str | Path, **options: Any) -> PackageReport:

@@ -20,6 +20,7 @@ from cosdd_zoo.evaluate_command import evaluate
 from cosdd_zoo.inspect_command import inspect
 from cosdd_zoo.options import Axes, Images, Overwrite, Quiet, train_signature, with_signature
 from cosdd_zoo.presets import PRESETS
+from cosdd_zoo.report_command import report
 from cosdd_zoo.sample_command import sample
 from cosdd_zoo.upload_command import upload
 from cosdd_zoo.version import __version__
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.add_typer(card, name="card")
 app.command()(inspect)
 app.command()(denoise)
+app.command()(report)
 app.command()(evaluate)
 app.command()(sample)
 app.command()(upload)

@@ -22,7 +22,15 @@ FLOORS = [
     {"zoo"},
     {"api"},
     {"demo", "options"},
-    {"card_commands", "denoise_command", "evaluate_command", "inspect_command", "sample_command", "upload_command"},
+    {
+        "card_commands",
+        "denoise_command",
+        "evaluate_command",
+        "inspect_command",
+        "report_command",
+        "sample_command",
+        "upload_command",
+    },
     {"cli"},
     {"__main__", "__init__"},
 ]

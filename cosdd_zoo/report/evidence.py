@@ -23,31 +23,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cosdd_zoo.checkpoint import Checkpoint
-from cosdd_zoo.data.images import ImageFile, check_finite
 from cosdd_zoo.errors import ConfigError, ImageError
 from cosdd_zoo.inference.denoise import Denoiser
 from cosdd_zoo.networks.build import Cosdd, crop_like
 from cosdd_zoo.networks.latent_noise import latent_noise
 from cosdd_zoo.networks.likelihood import cumulative, log_bin_density, log_likelihood
-from cosdd_zoo.noise.frames import LEAST_PX
 from cosdd_zoo.noise.sampling import DRAWS
 from cosdd_zoo.noise.synthesis import on_levels, synthesise
 from cosdd_zoo.noise.traces import pixels_of
+from cosdd_zoo.report.looked_at import Item
 
 Floats = NDArray[np.float64]
 N_BINS = 20
 N_STRIP, STRIP_PX = 6, 128
-DEPTH_PX = 24
 SCORED = DRAWS - 1
 """The level of the latents' noise (networks.latent_noise) that the place within a grey value's bin is drawn by."""
-
-
-class Amount(NamedTuple):
-    """How much is looked at."""
-
-    n_items: int = 3
-    side_px: int = 512
-    n_samples: int = 32
 
 
 class Evidence(NamedTuple):
@@ -74,69 +64,6 @@ class Evidence(NamedTuple):
     @property
     def residual(self) -> Floats:
         return self.x - self.mean
-
-
-class Item(NamedTuple):
-    """A piece of an image to look at: [C, *] each."""
-
-    x: Floats
-    reference: Floats | None
-    repeat: Floats | None
-    follows: bool
-    name: str
-
-
-def items_of(
-    images: Sequence[ImageFile],
-    references: Sequence[ImageFile],
-    repeats: Sequence[ImageFile],
-    n_dims: int,
-    amount: Amount,
-) -> list[Item]:
-    """Items that are spread over the images, the middle of large ones, with what belongs to them.
-
-    references, repeats: as many as images, or none; one frame serves all frames of its image.
-    Raises ImageError for lines, for images that are too small, and for those that do not belong together.
-    """
-    if n_dims == 1:
-        raise ImageError("A report is of images, and this model is of lines: look at its results themselves.")
-    for others, what in ((references, "references"), (repeats, "repeats")):
-        if others and len(others) != len(images):
-            raise ImageError(f"There are {len(images)} images and {len(others)} {what}: give one for each image.")
-    places = [(k, i) for k, image in enumerate(images) for i in range(image.n_items(n_dims))]
-    chosen = np.unique(np.linspace(0, len(places) - 1, min(amount.n_items, len(places))).round().astype(int))
-    out, limits = [], [DEPTH_PX, amount.side_px, amount.side_px][-n_dims:]
-    shapes = [images[places[at][0]].item_shape(n_dims)[1:] for at in chosen]
-    size = [min(limit, *along) for limit, *along in zip(limits, *shapes, strict=True)]
-    for n, at in enumerate(chosen):
-        k, i = places[at]
-        image, shape = images[k], images[k].item_shape(n_dims)
-        if min(shape[-2:]) < LEAST_PX:
-            raise ImageError(
-                f"{image.name} is {shape[-2]} x {shape[-1]} px: a report needs {LEAST_PX} px along y and x. Give "
-                "larger images, or name the axes with --axes."
-            )
-        start = [(m - s) // 2 for m, s in zip(shape[1:], size, strict=True)]
-        beside = [_same(own[k], image, i, n_dims, start, size) if own else None for own in (references, repeats)]
-        follows = n > 0 and chosen[n - 1] == at - 1 and places[at - 1][0] == k
-        out.append(Item(_read(image, i, n_dims, start, size), beside[0], beside[1], follows, image.name))
-    return out
-
-
-def _read(image: ImageFile, index: int, n_dims: int, start: Sequence[int], size: Sequence[int]) -> Floats:
-    x = image.read_crop(index, n_dims, start, size).astype(np.float64)
-    check_finite(x, image.name)
-    return x
-
-
-def _same(other: ImageFile, image: ImageFile, index: int, n_dims: int, start: list[int], size: list[int]) -> Floats:
-    ours, theirs, n = image.item_shape(n_dims), other.item_shape(n_dims), other.n_items(n_dims)
-    if ours != theirs or n not in (1, image.n_items(n_dims)):
-        raise ImageError(
-            f"{other.name} has {n} frames of {theirs} (channels and axes), and {image.name} "
-            f"{image.n_items(n_dims)} of {ours}: give one of the same shape, or one frame for all."
-        )
-    return _read(other, index if n > 1 else 0, n_dims, start, size)
 
 
 def gather(

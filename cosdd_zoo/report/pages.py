@@ -15,7 +15,9 @@ class Picture(NamedTuple):
 
 
 def page(template: str, **values: Any) -> str:
-    """The text of a page. template: a file of this folder."""
+    """The text of a page. template: a file of this folder; so is script, if one is among the values."""
+    if "script" in values:
+        values["script"] = _text(values["script"])
     return _templates().get_template(template).render(style=_text("style.css"), **values)
 
 
