@@ -28,7 +28,7 @@ from cosdd_zoo.report.measures import (
     spread_of,
     variance_of,
 )  # fmt: skip
-from cosdd_zoo.training.recorder import COLLAPSED_KL, is_collapsed
+from cosdd_zoo.training.recorder import COLLAPSED_KL
 
 Floats = NDArray[np.float64]
 Light = Literal["good", "fair", "bad", "unknown"]
@@ -94,16 +94,15 @@ def worst(lights: Sequence[Light]) -> Light:
     return min(lights, key=GRADES.index, default="unknown")
 
 
-def of_training(facts: Mapping[str, Any], validation: Sequence[tuple[float, float]]) -> list[Check]:
-    """validation: seconds and NLL + KL of each one, in order."""
-    kl = float(np.sum(facts.get("validation_kl_per_level", [0.0])))
-    collapsed = bool(facts.get("collapsed", is_collapsed(kl, kl)))
+def of_training(facts: Mapping[str, Any], validation: Sequence[tuple[float, float]], kl: float) -> list[Check]:
+    """validation: seconds and NLL + KL of each one, in order. kl: nats a pixel, of the images that are looked at."""
+    collapsed = bool(facts.get("collapsed")) or kl < COLLAPSED_KL
     out = [
         Check(
             key="latents",
             title="The latents hold the signal",
             light="bad" if collapsed else "fair" if kl < WEAK_KL else "good",
-            found=f"{kl:.3g} nats a pixel; less than {COLLAPSED_KL} is nothing, a collapsed posterior.",
+            found=f"{kl:.3g} nats a pixel in these images; less than {COLLAPSED_KL} is nothing, a collapsed posterior.",
             advice=(
                 "The result is hardly more than the data's mean: train longer, with another --seed, with fewer "
                 "--n-mixture, or with a shorter --receptive-field-px."

@@ -52,6 +52,7 @@ class Evidence(NamedTuple):
     error: Floats  # [K / 2], rms error of the mean of 2, 4 .. K samples, from the spread of the pairs
     pit: NDArray[np.int64]  # [N_BINS]
     nll: float  # nats a pixel
+    kl: float  # nats a pixel and channel, of all channels together
     samples: Floats  # [N_STRIP, y, x] of the middle of the first plane
     reference: Floats | None
     ranks: NDArray[np.int64]  # [K + 1], of the reference; zeros without one
@@ -134,7 +135,7 @@ def _of_item(
     between = ((of_pairs - n_pairs * mean * mean) / max(n_pairs - 1, 1)).clamp(min=0)
     made = synthesise(model, x, 1, number)
     advance(share)
-    u, nll, is_known = _scored(model, x, step, number)
+    u, nll, kl, is_known = _scored(model, x, step, number)
     advance(share)
     repeat_mean = None
     if other is not None:
@@ -151,6 +152,7 @@ def _of_item(
                 "two": [_array(s, c) for s in two],
                 "between": _array(between, c),
                 "pit": np.histogram(_array(u, c)[is_known[c]], N_BINS, (0, 1))[0],
+                "kl": kl,
                 "nll": float(_array(nll, c)[is_known[c]].mean()),
                 "samples": [_array(s, c) for s in kept],
                 "reference": None if item.reference is None else item.reference[c],
@@ -163,13 +165,16 @@ def _of_item(
     return out
 
 
-def _scored(model: Cosdd, x: Tensor, step: list[float], number: int) -> tuple[Tensor, Tensor, list[NDArray[np.bool_]]]:
-    """PIT and negative log-likelihood [B, C, *] of each pixel, and which pixels are not clipped, by channel."""
+def _scored(
+    model: Cosdd, x: Tensor, step: list[float], number: int
+) -> tuple[Tensor, Tensor, float, list[NDArray[np.bool_]]]:
+    """PIT and negative log-likelihood [B, C, *] of each pixel, KL a pixel, and which pixels are not clipped."""
     d, last = model.noise_dim, -1
     maps = model.bottom_up(x)
     eps = model.noise(maps, 2, 0, [0] * (x.dim() - 2))
     v = model.normalise(x).transpose(d, last)
-    p = model.ar_decoder(v, crop_like(model.encoder.top_down(maps, eps, False).code, v))
+    code, kl = model.encoder.top_down(maps, eps, True)
+    p = model.ar_decoder(v, crop_like(code, v))
     width = torch.tensor(step, device=x.device).reshape([1, -1] + [1] * (x.dim() - 2))
     half = 0.5 * torch.where(width > 0, width, torch.ones_like(width))
     low, high = (model.normalise(edge).transpose(d, last) for edge in (x - half, x + half))
@@ -186,7 +191,7 @@ def _scored(model: Cosdd, x: Tensor, step: list[float], number: int) -> tuple[Te
         is_known &= (own != pixels.low) if pixels.low_share else True
         is_known &= (own != pixels.high) if pixels.high_share else True
         known.append(is_known)
-    return u.transpose(d, last), nll.transpose(d, last), known
+    return u.transpose(d, last), nll.transpose(d, last), float(kl.sum()) / x[0].numel(), known
 
 
 def _channel(found: Sequence[dict[str, Any]], items: Sequence[Item], noise_axis: str, c: int) -> Evidence:
@@ -212,6 +217,7 @@ def _channel(found: Sequence[dict[str, Any]], items: Sequence[Item], noise_axis:
         error=np.sqrt(between / np.arange(1, n_pairs + 1)),
         pit=np.sum([one["pit"] for one in found], axis=0),
         nll=float(np.mean([one["nll"] for one in found])),
+        kl=float(np.mean([one["kl"] for one in found])),
         samples=np.stack([s[y : y + STRIP_PX, x : x + STRIP_PX] for s in first]),
         reference=optional("reference"),
         ranks=np.sum([one["ranks"] for one in found], axis=0),

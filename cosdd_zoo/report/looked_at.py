@@ -118,8 +118,8 @@ def repeats_in(images: Sequence[ImageFile], n_dims: int, amount: Amount) -> list
     Told by the fine structure, what is left without the surroundings' brightness: its covariance with the next frame's
     over its own variance less that of the noise.
     """
-    if any(image.n_items(n_dims) < 2 for image in images):
-        return []
+    if any(image.n_items(n_dims) < 2 or (n_dims == 2 and "Z" in image.axes) for image in images):
+        return []  # the next plane of a stack is another depth
     out = []
     places = chosen_places(images, n_dims, amount.n_items)
     for item, (k, i) in zip(items_of(images, (), (), n_dims, amount), places, strict=True):

@@ -59,6 +59,7 @@ class ChannelReport(BaseModel):
     pit: list[float]
     """Shares of 20 equal bins of the likelihood's quantiles; 0.05 each if it is calibrated."""
     nll: float
+    """Negative log-likelihood of the noisy image given its latents, nats a pixel."""
     posterior_std: float
     error_of_mean: list[tuple[int, float]]
     """Pairs of a number of samples and the standard error of their mean."""
@@ -166,7 +167,7 @@ def report_on(
             strict=True,
         )
     )
-    checks = of_training(checkpoint.facts, validation)
+    checks = of_training(checkpoint.facts, validation, evidence[0].kl)
     names = list(checkpoint.facts.get("channels", []))
     channels = [
         _channel(names[c] if c < len(names) else f"channel {c}", *parts)
