@@ -195,11 +195,10 @@ def report(
     """
     from cosdd_zoo.report.reported import report as look
 
-    asked = {"n_samples": n_samples, "n_items": n_items, "side_px": side_px}
-    amount = {name: value for name, value in asked.items() if value is not None}
     return look(
-        run, images, reference=reference, repeat=repeat, axes=axes, amount=amount, device=device, advance=advance
-    )
+        run, images, reference=reference, repeat=repeat, axes=axes, n_samples=n_samples, n_items=n_items,
+        side_px=side_px, device=device, advance=advance,
+    )  # fmt: skip
 
 
 def export(run: str | Path, output: str | Path, *, card: str | Path, **options: Any) -> PackageReport:

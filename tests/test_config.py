@@ -125,14 +125,17 @@ def test_importing_the_package_imports_no_torch(statement: str) -> None:
     assert found.strip() == "[]"
 
 
-def test_export_can_be_called_whatever_was_imported_before() -> None:
-    code = """
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("export", '"nowhere", "model.zip", card="card.md"'), ("report", '"nowhere"')]
+)
+def test_a_room_can_be_called_whatever_was_imported_before(name: str, arguments: str) -> None:
+    code = f"""
 import cosdd_zoo
-first = callable(cosdd_zoo.export)
-import cosdd_zoo.export.export
-print(first, callable(cosdd_zoo.export))
+first = callable(cosdd_zoo.{name})
+import cosdd_zoo.export.export, cosdd_zoo.report.reported
+print(first, callable(cosdd_zoo.{name}))
 try:
-    cosdd_zoo.export("nowhere", "model.zip", card="card.md")
+    cosdd_zoo.{name}({arguments})
 except cosdd_zoo.errors.CosddError as error:
     print(error)
 """

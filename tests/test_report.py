@@ -340,9 +340,9 @@ def test_each_mistake_has_its_sentence(package: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no AR decoder"):
         report(package)
     with pytest.raises(ConfigError, match="give 4, 8, 12"):
-        report(KEPT / "stripes.safetensors", NOISY, axes="TYX", amount={"n_samples": 6})
+        report(KEPT / "stripes.safetensors", NOISY, axes="TYX", n_samples=6)
     with pytest.raises(ImageError, match="was trained on 1"):
-        report(KEPT / "stripes.safetensors", np.stack([NOISY, NOISY], 1), axes="TCYX", amount=FEW._asdict())
+        report(KEPT / "stripes.safetensors", np.stack([NOISY, NOISY], 1), axes="TCYX", n_samples=4)
 
 
 def test_noise_put_on_a_clean_image_is_the_camera_s(good: Reported) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,7 +116,9 @@ def report(
     reference: Any = None,
     repeat: Any = None,
     axes: str | None = None,
-    amount: Mapping[str, int] | None = None,
+    n_samples: int | None = None,
+    n_items: int | None = None,
+    side_px: int | None = None,
     device: str = "auto",
     advance: Callable[[float], None] = lambda share: None,
 ) -> Reported:
@@ -124,12 +126,15 @@ def report(
 
     run: a run folder or a checkpoint. images: to look at, by default those of the training. reference: clean images, or
     repeat: other noisy ones of the same things, one for each image; consecutive frames that show the same thing are
-    found. amount: fields of Amount that differ from the usual. Raises CheckpointError, ConfigError, ImageError and
-    AxesError with a sentence each.
+    found. n_samples, n_items, side_px: how much is looked at. advance: called with shares that add up to 1.
+
+    Raises CheckpointError, ConfigError, ImageError and AxesError with a sentence each.
     """
     path = Path(run)
     checkpoint = checkpoint_of(path)
-    much = usual_amount(checkpoint.config.network.n_features, device)._replace(**(amount or {}))
+    asked = {"n_samples": n_samples, "n_items": n_items, "side_px": side_px}
+    much = usual_amount(checkpoint.config.network.n_features, device)
+    much = much._replace(**{name: value for name, value in asked.items() if value is not None})
     return report_on(
         checkpoint, path, _opened(checkpoint, images, axes), _all(reference, axes), _all(repeat, axes), much, device,
         advance,
