@@ -213,6 +213,16 @@ def test_the_psnr_told_from_a_second_frame_is_that_of_the_truth(good: Reported) 
     assert own.frc["result and reference"] < 8
 
 
+def test_a_reference_of_another_exposure_is_brought_to_the_images_scale(good: Reported) -> None:
+    other = reported(reference=3 * TRUTH + 50, amount=FEWER)
+    same = reported(reference=TRUTH, amount=FEWER)
+    assert same.facts.reference_scale == [(1.0, 0.0)]
+    a, b = other.facts.reference_scale[0]
+    assert a == pytest.approx(1 / 3, rel=0.05) and b == pytest.approx(-50 / 3, abs=6)
+    psnrs = [r.facts.channels[0].reference["psnr_db"] for r in (other, same)]
+    assert psnrs[0] == pytest.approx(psnrs[1], abs=0.3)
+
+
 def test_frames_that_show_the_same_are_found_and_others_are_not() -> None:
     same = np.stack([NOISY[0], AGAIN[0]])
     assert len(repeats_in([from_array(same, "TYX")], 2, FEW)) == 2

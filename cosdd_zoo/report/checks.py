@@ -140,8 +140,10 @@ def of_training(facts: Mapping[str, Any], validation: Sequence[tuple[float, floa
     return out
 
 
-def of_channel(e: Evidence, noise: Noise, noise_axis: str) -> Judged:
-    """noise: as it was measured in the same planes. noise_axis: the model's."""
+def of_channel(e: Evidence, noise: Noise, noise_axis: str, is_exact: bool = True) -> Judged:
+    """noise: as it was measured in the same planes. noise_axis: the model's. is_exact: the reference is on the noisy
+    images' scale by itself, as one of another exposure, with its own noise and saturation, is not.
+    """
     in_planes = axis_in_planes(noise_axis)
     along: Axis = "y" if in_planes == "y" else "x"
     across: Axis = "x" if along == "y" else "y"
@@ -170,7 +172,7 @@ def of_channel(e: Evidence, noise: Noise, noise_axis: str) -> Judged:
         _samples(e, sigma),
     ]
     if e.reference is not None:
-        checks.append(_uncertainty(e.ranks, "the reference"))
+        checks.append(_uncertainty(e.ranks, "the reference", is_exact))
     if e.repeat is not None and e.repeat_mean is not None:
         checks += [_repeats(e, sigma), _uncertainty(e.repeat_ranks, "the repeat")]
     return Judged(checks, curves, sigma)
@@ -300,16 +302,21 @@ def _samples(e: Evidence, sigma: float) -> Check:
     )
 
 
-def _uncertainty(ranks: NDArray[np.int64], what: str) -> Check:
+def _uncertainty(ranks: NDArray[np.int64], what: str, is_exact: bool = True) -> Check:
     share = coverage(ranks, INTERVAL)
-    light: Light = "good" if share >= COVERED[0] else "fair" if share >= COVERED[1] else "bad"
+    light: Light = "good" if share >= COVERED[0] else "fair" if share >= COVERED[1] or not is_exact else "bad"
+    advice = "The standard deviation is too small: do not take it for an error bar."
+    if not is_exact:
+        advice += (
+            " Or the reference is not the truth: it was of another exposure, with noise and saturation of its own."
+        )
     drawn = " of drawn images" if what == "the repeat" else " of the samples"
     return Check(
         key="uncertainty_" + what.split()[-1],
         title=f"The interval{drawn} holds {what}",
         light=light,
         found=f"It lies within the interval of {INTERVAL:.0%} in {share:.1%} of the pixels.",
-        advice="" if light == "good" else "The standard deviation is too small: do not take it for an error bar.",
+        advice="" if light == "good" else advice,
         figures={"coverage": share},
     )
 

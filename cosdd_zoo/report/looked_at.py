@@ -5,6 +5,7 @@ Letters: C channels, * spatial axes of an item.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ LARGE_FEATURES = 48
 SURROUNDINGS_PX = 8.0
 SAME = 0.85
 """Of the fine structure's variance, how much two frames share that show the same thing."""
+SAME_SCALE = 0.1
 STRUCTURE = 0.3
 """Of the noise's variance, how much fine structure there must be to tell."""
 
@@ -104,6 +106,30 @@ def _same(other: ImageFile, image: ImageFile, index: int, n_dims: int, start: li
             f"{image.n_items(n_dims)} of {ours}: give one of the same shape, or one frame for all."
         )
     return _read(other, index if n > 1 else 0, n_dims, start, size)
+
+
+def on_scale(items: Sequence[Item]) -> tuple[list[Item], list[tuple[float, float]]]:
+    """References on the scale of the noisy images, and for each channel the a and b of a s + b that bring them there.
+
+    They are those of least squares where a reference was taken with another exposure, and 1 and 0 where it was not: a
+    slope within 0.1 of 1 and a mean within 0.1 of the reference's std are chance.
+    """
+    if any(item.reference is None for item in items):
+        return list(items), []
+    fits: list[tuple[float, float]] = []
+    for c in range(len(items[0].x)):
+        x = np.concatenate([item.x[c].ravel() for item in items])
+        s = np.concatenate([item.reference[c].ravel() for item in items if item.reference is not None])
+        square = float(np.var(s))
+        a = float(np.mean((s - s.mean()) * (x - x.mean()))) / square if square > 0 else 1.0
+        is_same = abs(a - 1) < SAME_SCALE and abs(float(x.mean() - s.mean())) < SAME_SCALE * math.sqrt(square)
+        fits.append((1.0, 0.0) if is_same or a <= 0 else (a, float(x.mean() - a * s.mean())))
+    scaled = []
+    for item in items:
+        assert item.reference is not None
+        parts = [a * s + b for (a, b), s in zip(fits, item.reference, strict=True)]
+        scaled.append(item._replace(reference=np.stack(parts)))
+    return scaled, fits
 
 
 def usual_amount(n_features: int, device: str) -> Amount:

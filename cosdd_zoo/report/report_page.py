@@ -188,6 +188,9 @@ def _rows(found: Reported) -> Sequence[tuple[str, str]]:
     ]
     if "steps" in t:
         rows.append(("training", f"{t['steps']} steps, {t.get('minutes', 0):g} min on {t.get('device', '')}"))
+    if any(pair != (1.0, 0.0) for pair in facts.reference_scale):
+        fits = ", ".join(f"{a:.4g} s {b:+.4g}" for a, b in facts.reference_scale)
+        rows.append(("the reference", f"was of another exposure, and was brought to the noisy images' scale: {fits}"))
     if facts.repeats != "none":
         rows.append(
             ("second frames", {"given": "given", "found": "found: consecutive frames show the same"}[facts.repeats])

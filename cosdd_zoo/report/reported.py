@@ -21,7 +21,7 @@ from cosdd_zoo.noise.inspection import Noise, noise_of
 from cosdd_zoo.noise.profile import judge_of
 from cosdd_zoo.report.checks import Check, Curves, Judged, Light, of_channel, of_training, worst
 from cosdd_zoo.report.evidence import Evidence, gather
-from cosdd_zoo.report.looked_at import Amount, items_of, repeats_in, usual_amount
+from cosdd_zoo.report.looked_at import Amount, items_of, on_scale, repeats_in, usual_amount
 from cosdd_zoo.report.measures import correlation_with
 from cosdd_zoo.training.run_folder import checkpoint_of
 from cosdd_zoo.version import __version__
@@ -81,6 +81,8 @@ class Report(BaseModel):
     n_frames: int
     side_px: list[int]
     n_samples: int
+    reference_scale: list[tuple[float, float]]
+    """a and b of each channel: a s + b is on the noisy images' scale, s the reference; 1 and 0: it is as it was."""
     repeats: str
     """none, given, or found: consecutive frames that show the same thing."""
     other_kind: list[str]
@@ -161,9 +163,11 @@ def report_on(
                 item._replace(reference=own.reference)
                 for item, own in zip(again, items_of(images, references, (), network.n_dims, amount), strict=True)
             ]
+    items, scale = on_scale(items)
     evidence = gather(checkpoint, items, amount.n_samples, device, advance)
     noises = [noise_of(list(e.x), e.follows) for e in evidence]
-    judged = [of_channel(e, noise, network.noise_axis) for e, noise in zip(evidence, noises, strict=True)]
+    exact = all(pair == (1.0, 0.0) for pair in scale)
+    judged = [of_channel(e, noise, network.noise_axis, exact) for e, noise in zip(evidence, noises, strict=True)]
     metrics = read_metrics(path)
     validation = list(
         zip(
@@ -190,6 +194,7 @@ def report_on(
             n_frames=len(evidence[0].x),
             side_px=list(evidence[0].x.shape[1:]),
             n_samples=amount.n_samples,
+            reference_scale=[(float(f"{a:.6g}"), float(f"{b:.6g}")) for a, b in scale],
             repeats=found,
             other_kind=_other_kind(checkpoint, images),
             settings=checkpoint.config.model_dump(mode="json", exclude={"data"}),
