@@ -4,6 +4,7 @@
     python benchmarks/inspecting.py real FOLDER           the sets of a folder, against what is written here of each
     python benchmarks/inspecting.py alarms [DRAWS]        `denoise`'s alarms: images of the training's kind, and others
     python benchmarks/inspecting.py real-alarms FOLDER    the same on halves of the real sets
+    python benchmarks/inspecting.py run-alarms RUN NOISY [AXES]    the same by a trained model and its likelihood
 
 A draw is `FRAMES` frames of 256 x 256 px of a scene, at a signal-to-noise ratio (deviation of the signal over that of
 the noise) drawn log-uniformly from 1 to 10. Scenes: those of the package, and bars along x or y, the hard case: they
@@ -36,7 +37,8 @@ from cosdd_zoo.data.simulate.noises import PEDESTAL
 from cosdd_zoo.data.simulate.scenes import SCENES
 from cosdd_zoo.noise.frames import frames_of
 from cosdd_zoo.noise.inspection import noise_of
-from cosdd_zoo.noise.profile import Profile, differences, profile_of
+from cosdd_zoo.noise.profile import Profile, described, differences, profile_of
+from cosdd_zoo.training.run_folder import checkpoint_of
 
 SIDE_PX = 256
 FRAMES = 4
@@ -66,6 +68,8 @@ def main(what: str, *given: str) -> None:
         alarms(int(given[0]) if given else 100)
     elif what == "real-alarms":
         real_alarms(Path(given[0]))
+    elif what == "run-alarms":
+        run_alarms(Path(given[0]), *given[1:])
     else:
         real(Path(given[0]))
 
@@ -174,6 +178,24 @@ def real_alarms(folder: Path) -> None:
             floor = float(np.quantile(ours, 0.01))
             told = [sum(_is_told(change(x, floor), profile) for x in judged) for change in CHANGES.values()]
             print(f"| {path.parent.name}/{path.name} | {len(judged)} | {' | '.join(map(str, told))} |", flush=True)
+
+
+def run_alarms(run: Path, noisy: str, axes: str | None = None) -> None:
+    """Quarters of the frames of NOISY, by the run's profile, without and with the likelihood of its model."""
+    checkpoint = checkpoint_of(run)
+    config, model = checkpoint.config, checkpoint.model()
+    sources = [open_image(path, config.data.axes or axes) for path in find_images(list(config.data.images))]
+    profile = Profile.model_validate(described(sources, config, checkpoint)["profile"])
+    step = list(checkpoint.facts["quantisation_step"])
+    image = open_image(noisy, axes)
+    judged = [q for i in range(min(10, image.n_items(2))) for q in _quarters(image.read_item(i, 2)[0])]
+    floor = checkpoint.scaling.pedestal[0]
+    for name, engine in (("noise alone", None), ("with the likelihood", model)):
+        told = []
+        for change in CHANGES.values():
+            changed = [from_array(np.ascontiguousarray(change(x, floor)), "YX") for x in judged]
+            told.append(sum(bool(differences(x, profile, [0], engine, step)) for x in changed))
+        print(f"| {run} | {name} | {len(judged)} | {' | '.join(map(str, told))} |", flush=True)
 
 
 def _quarters(x: NDArray[Any]) -> list[NDArray[Any]]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from cosdd_zoo.authors.importing import Imported, import_authors
+from cosdd_zoo.checkpoint import Checkpoint
 from cosdd_zoo.config import RunConfig
 from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import ImageFile, open_image
@@ -108,9 +109,9 @@ def train(
 def _seen(quiet: bool) -> training.Describe:
     """The profile of the training images, which takes seconds that a user would wonder about."""
 
-    def describe(images: Sequence[ImageFile], config: RunConfig) -> dict[str, Any]:
+    def describe(images: Sequence[ImageFile], config: RunConfig, trained: Checkpoint | None = None) -> dict[str, Any]:
         with Console(stderr=True, quiet=quiet).status("Looking at the noise of the training images"):
-            return described(images, config)
+            return described(images, config, trained)
 
     return describe
 

@@ -71,8 +71,8 @@ class Log(NamedTuple):
 class Judge(Protocol):
     """Says in how far an image is not of the kind that the model was trained on (noise.profile)."""
 
-    def __call__(self, image: ImageFile, channels: Sequence[int]) -> list[str]:
-        """A sentence for each way; channels: those that the model's stand for."""
+    def __call__(self, image: ImageFile, channels: Sequence[int], engine: Any = None) -> list[str]:
+        """A sentence for each way; channels: those that the model's stand for; engine: the model."""
 
 
 class Doing(Protocol):
@@ -261,7 +261,9 @@ class Run(NamedTuple):
         image = open_image(self.source.path, self.settings.axes)
         names, how = denoiser.channel_names, (self.settings.channels, self.settings.others == "drop")
         groups = [g for g in groups_of(image, denoiser.network.n_channels, *how, names) if not g.copied]
-        found = list(dict.fromkeys(said for group in groups for said in self.judge(image, group.source)))
+        found = list(
+            dict.fromkeys(said for group in groups for said in self.judge(image, group.source, denoiser.engine))
+        )
         if not found:
             return []
         said = f"{image.name} is not of the kind that the model was trained on: {'; '.join(found)}"

@@ -4,6 +4,8 @@ r"""What the noise and the grey values of a model's training images are like, an
     r     the noise's correlation at 1 to 4 px along x and y
     h     its power near the Nyquist frequency along x and y (noise.spectrum)
 
+    fit   of the model's likelihood: PIT, whiteness and NLL (noise.surprise), where the model has an AR decoder
+
 Each is measured in windows of up to 512 px of the training images; their mean and deviation are the profile. An image
 is of another kind where one of its own is further from the mean than `FAR` deviations and than what would matter.
 
@@ -20,13 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cosdd_zoo.checkpoint import Checkpoint
 from cosdd_zoo.config import RunConfig
 from cosdd_zoo.data.images import ImageFile
 from cosdd_zoo.errors import ImageError
+from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.noise.frames import LEAST_PX, Frame, frames_of
 from cosdd_zoo.noise.inspection import Noise, noise_of
 from cosdd_zoo.noise.lines import Axis, Floats, blocks_along, correlation, groups_of, usable_blocks
 from cosdd_zoo.noise.spectrum import spectrum_along
+from cosdd_zoo.noise.spread import Spread, spread_of
+from cosdd_zoo.noise.surprise import FitProfile, fit_profile, unlikely
 from cosdd_zoo.noise.traces import is_jpeg
 
 SIDE_PX = 512
@@ -34,23 +40,12 @@ N_LAGS = 4
 N_WINDOWS = 8
 """Windows of the training images that a profile has at least, where they are large enough."""
 LEAST_WINDOW_PX = 96
-FAR = 5.0
 RATIO, CORRELATION, NYQUIST = math.log(1.25), 0.04, 0.15
 """Differences in v, r and h that do not matter yet."""
 BEYOND = 1.0
 """Of the range of the training images' grey values, how far an image's may lie outside."""
 PIXEL_SIZE = 0.05
 FLATTEST = 1 / 2
-
-
-class Spread(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-    mean: float
-    std: float
-
-    def is_far(self, value: float, error: float, least: float) -> bool:
-        return abs(value - self.mean) > max(least, FAR * math.hypot(self.std, error))
 
 
 class ChannelProfile(BaseModel):
@@ -65,6 +60,7 @@ class ChannelProfile(BaseModel):
     y: list[Spread]  # [K]
     nyquist_x: Spread
     nyquist_y: Spread
+    fit: FitProfile | None = None
 
 
 class Profile(BaseModel):
@@ -111,10 +107,23 @@ def profile_of(images: Sequence[ImageFile], noise_axis: str) -> Profile | None:
     )
 
 
-def differences(image: ImageFile, profile: Profile, channels: Sequence[int]) -> list[str]:
+def with_fit(profile: Profile, model: Cosdd, images: Sequence[ImageFile], step: list[float]) -> Profile:
+    """The profile with the fit of the model's likelihood to its training images."""
+    if model.normalise.mean.dim() != 4:  # planes alone
+        return profile
+    frames = [f.pixels.astype(np.float64) for f in frames_of(images, N_WINDOWS)]
+    fits = fit_profile(model, frames, max(1, -(-N_WINDOWS // len(frames))), step, profile.noise_axis)
+    channels = [c.model_copy(update={"fit": fit}) for c, fit in zip(profile.channels, fits, strict=True)]
+    return profile.model_copy(update={"channels": channels})
+
+
+def differences(
+    image: ImageFile, profile: Profile, channels: Sequence[int], engine: Any = None, step: list[float] | None = None
+) -> list[str]:
     """How an image is of another kind than the training images, a sentence each; none where it is of their kind.
 
-    channels: those of the image that the model's channels stand for, in order. An image that cannot be judged is not.
+    channels: those of the image that the model's channels stand for, in order. engine: the model, and step its
+    quantisation steps, where the likelihood is to be asked as well. An image that cannot be judged is not.
     """
     if "Y" not in image.axes or min(image.item_shape(2)[1:]) < LEAST_PX or len(channels) != len(profile.channels):
         return []
@@ -130,11 +139,21 @@ def differences(image: ImageFile, profile: Profile, channels: Sequence[int]) -> 
         found = _glance(window[c], own.level, own.variance, "y" if profile.noise_axis == "y" else "x")
         said = _compared(found, own, profile.noise_axis) if found else []
         out += [s if len(channels) == 1 else f"channel {c}: {s}" for s in said]
+    if not out and step is not None and isinstance(engine, Cosdd):
+        fits = [own.fit for own in profile.channels]
+        out += unlikely(window[list(channels)], fits, engine, step, profile.noise_axis)
     return out
 
 
-def described(images: Sequence[ImageFile], config: RunConfig) -> dict[str, Any]:
-    """What a checkpoint's facts hold of its training images."""
+def described(images: Sequence[ImageFile], config: RunConfig, trained: Checkpoint | None = None) -> dict[str, Any]:
+    """What a checkpoint's facts hold of its training images: of them alone, or once it is trained."""
+    if trained is not None:
+        try:
+            before = Profile.model_validate(trained.facts["profile"])
+        except (KeyError, ValidationError):
+            return {}
+        step = list(trained.facts["quantisation_step"])
+        return {"profile": with_fit(before, trained.model(), images, step).model_dump(mode="json")}
     found = profile_of(images, config.network.noise_axis)
     return {} if found is None else {"profile": found.model_dump(mode="json")}
 
@@ -143,16 +162,17 @@ class Judge(NamedTuple):
     """Whether images are of the kind that a model was trained on; may go to worker processes."""
 
     profile: Profile
+    step: list[float] | None = None
 
-    def __call__(self, image: ImageFile, channels: Sequence[int]) -> list[str]:
-        """A sentence for each way in which it is not."""
-        return differences(image, self.profile, channels)
+    def __call__(self, image: ImageFile, channels: Sequence[int], engine: Any = None) -> list[str]:
+        """A sentence for each way in which it is not. engine: the model, whose likelihood is asked if it has one."""
+        return differences(image, self.profile, channels, engine, self.step)
 
 
 def judge_of(facts: Mapping[str, Any]) -> Judge | None:
     """None for models without a profile: older ones, and those of images that have none."""
     try:
-        return Judge(Profile.model_validate(facts["profile"]))
+        return Judge(Profile.model_validate(facts["profile"]), facts.get("quantisation_step"))
     except (KeyError, ValidationError):
         return None
 
@@ -176,11 +196,11 @@ def _channel(frames: Sequence[Frame], c: int, axis: Axis) -> ChannelProfile | No
         variance=_short(variance),
         low=min(g.low for g in glances),
         high=max(g.high for g in glances),
-        ratio=_spread([g.ratio for g in glances]),
-        x=[_spread([g.x[k] for g in glances]) for k in range(N_LAGS)],
-        y=[_spread([g.y[k] for g in glances]) for k in range(N_LAGS)],
-        nyquist_x=_spread([g.nyquist_x for g in glances]),
-        nyquist_y=_spread([g.nyquist_y for g in glances]),
+        ratio=spread_of([g.ratio for g in glances]),
+        x=[spread_of([g.x[k] for g in glances]) for k in range(N_LAGS)],
+        y=[spread_of([g.y[k] for g in glances]) for k in range(N_LAGS)],
+        nyquist_x=spread_of([g.nyquist_x for g in glances]),
+        nyquist_y=spread_of([g.nyquist_y for g in glances]),
     )
 
 
@@ -280,12 +300,6 @@ def _pixel_size(image: ImageFile) -> tuple[dict[str, float], str]:
     unit = known.units.get("X", "")
     sizes = {a: float(known.sizes[a]) for a in "YX" if a in known.sizes}
     return (sizes, unit) if unit else ({}, "")
-
-
-def _spread(values: Sequence[float]) -> Spread:
-    n = len(values)
-    std = float(np.std(values, ddof=1)) * (1 + 2 / n) if n > 1 else 0.0  # few windows: it may be more
-    return Spread(mean=float(np.mean(values)), std=std)
 
 
 def _short(values: Sequence[float]) -> list[float]:

@@ -3,8 +3,7 @@ r"""What a trained model does to some of its images, as numbers to judge it by.
     mean, std     of K posterior samples s_k = f(code(z_k)),  z_k ~ q(z | x)
     two           samples 0 and 2, which are independent: where they agree, the image is known
     drawn         x' ~ p(x' | code(z)) and its signal: noise as the model knows it
-    PIT           u_i = F(x_i | x_<i, code), uniform in 0..1 if the likelihood is right; of integers, F at a place that
-                  is drawn uniformly within the bin of the grey value (Czado, Gneiting & Held 2009)
+    PIT           where grey values fall in the likelihood (noise.surprise)
     ranks         how many of the K samples lie below the truth; of a repeat, how many of K drawn images lie below it
 
 All is gathered in one pass over the samples; memory holds a few images.
@@ -25,19 +24,14 @@ from torch import Tensor
 from cosdd_zoo.checkpoint import Checkpoint
 from cosdd_zoo.errors import ConfigError, ImageError
 from cosdd_zoo.inference.denoise import Denoiser
-from cosdd_zoo.networks.build import Cosdd, crop_like
-from cosdd_zoo.networks.latent_noise import latent_noise
-from cosdd_zoo.networks.likelihood import cumulative, log_bin_density, log_likelihood
-from cosdd_zoo.noise.sampling import DRAWS
+from cosdd_zoo.networks.build import Cosdd
+from cosdd_zoo.noise.surprise import scored
 from cosdd_zoo.noise.synthesis import on_levels, synthesise
-from cosdd_zoo.noise.traces import pixels_of
 from cosdd_zoo.report.looked_at import Item
 
 Floats = NDArray[np.float64]
 N_BINS = 20
 N_STRIP, STRIP_PX = 6, 128
-SCORED = DRAWS - 1
-"""The level of the latents' noise (networks.latent_noise) that the place within a grey value's bin is drawn by."""
 
 
 class Evidence(NamedTuple):
@@ -135,7 +129,7 @@ def _of_item(
     between = ((of_pairs - n_pairs * mean * mean) / max(n_pairs - 1, 1)).clamp(min=0)
     made = synthesise(model, x, 1, number)
     advance(share)
-    u, nll, kl, is_known = _scored(model, x, step, number)
+    u, nll, kl, is_known = scored(model, x, step, number)
     advance(share)
     repeat_mean = None
     if other is not None:
@@ -163,35 +157,6 @@ def _of_item(
             }
         )
     return out
-
-
-def _scored(
-    model: Cosdd, x: Tensor, step: list[float], number: int
-) -> tuple[Tensor, Tensor, float, list[NDArray[np.bool_]]]:
-    """PIT and negative log-likelihood [B, C, *] of each pixel, KL a pixel, and which pixels are not clipped."""
-    d, last = model.noise_dim, -1
-    maps = model.bottom_up(x)
-    eps = model.noise(maps, 2, 0, [0] * (x.dim() - 2))
-    v = model.normalise(x).transpose(d, last)
-    code, kl = model.encoder.top_down(maps, eps, True)
-    p = model.ar_decoder(v, crop_like(code, v))
-    width = torch.tensor(step, device=x.device).reshape([1, -1] + [1] * (x.dim() - 2))
-    half = 0.5 * torch.where(width > 0, width, torch.ones_like(width))
-    low, high = (model.normalise(edge).transpose(d, last) for edge in (x - half, x + half))
-    at = torch.special.ndtr(latent_noise(x, 0, 0, SCORED - number, list(x.shape[1:]), [0] * (x.dim() - 2)))
-    is_integer = (width > 0).transpose(d, last)
-    a, b = cumulative(p, torch.where(is_integer, low, v)), cumulative(p, torch.where(is_integer, high, v))
-    u = a + at.transpose(d, last) * (b - a)
-    nll = -torch.where(is_integer, log_bin_density(p, low, high), log_likelihood(p, v))
-    known = []
-    for c in range(x.size(1)):
-        own = x[0, c].cpu().numpy()
-        pixels = pixels_of([own.reshape(-1, own.shape[-1])])
-        is_known = np.ones(own.shape, bool)
-        is_known &= (own != pixels.low) if pixels.low_share else True
-        is_known &= (own != pixels.high) if pixels.high_share else True
-        known.append(is_known)
-    return u.transpose(d, last), nll.transpose(d, last), float(kl.sum()) / x[0].numel(), known
 
 
 def _channel(found: Sequence[dict[str, Any]], items: Sequence[Item], noise_axis: str, c: int) -> Evidence:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import lightning
 import numpy as np
@@ -41,11 +41,18 @@ from cosdd_zoo.training.run_folder import RunFolder
 from cosdd_zoo.training.start import refuse_other_start, settled
 
 PREVIEW_PX = 192
-Describe = Callable[[Sequence[ImageFile], RunConfig], dict[str, Any]]
-"""Facts of the training images that go into the checkpoint, beside those of the training itself."""
 
 
-def nothing_more(images: Sequence[ImageFile], config: RunConfig) -> dict[str, Any]:
+class Describe(Protocol):
+    """Facts of the training images that go into the checkpoint, beside those of the training itself."""
+
+    def __call__(
+        self, images: Sequence[ImageFile], config: RunConfig, trained: Checkpoint | None = None
+    ) -> dict[str, Any]:
+        """Before the training, and once more of the best model that came of it."""
+
+
+def nothing_more(images: Sequence[ImageFile], config: RunConfig, trained: Checkpoint | None = None) -> dict[str, Any]:
     return {}
 
 
@@ -220,6 +227,10 @@ def _fit(
     if not trainer.is_global_zero:
         raise SystemExit(0)  # or the rest of the script, which may denoise and write, would be done by every process
     best = folder.best if folder.best.exists() else folder.last
+    if best.exists():
+        trained = load_checkpoint(best)
+        if more := describe(images, config, trained):
+            trained._replace(facts={**trained.facts, **more}).save(best)
     return Run(folder.path, config, best, facts, recorder.stopped_by)
 
 

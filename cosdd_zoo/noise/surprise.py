@@ -1,0 +1,158 @@
+r"""How well a model's likelihood fits an image: whether its noise is noise as the model knows it.
+
+    PIT     u_i = F(x_i | x_<i, code), uniform in 0..1 if the likelihood is right; of integers, F at a place that is
+            drawn uniformly within the bin of the grey value (Czado, Gneiting & Held 2009)
+    off     largest distance of the u's distribution from the uniform one (Kolmogorov and Smirnov's)
+    g_i     Phi^-1(u_i), standard normal and white if it is right: its correlation with the next pixel along the noise
+            axis, and with that of the next line
+
+These do not depend on what the image shows, and all pixels count, not the flat ones alone. The NLL does: it is low
+where an image is dark. So it is told, but does not decide.
+
+Letters: B batch, C channels, * spatial axes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from cosdd_zoo.networks.build import Cosdd, crop_like
+from cosdd_zoo.networks.latent_noise import latent_noise
+from cosdd_zoo.networks.likelihood import cumulative, log_bin_density, log_likelihood
+from cosdd_zoo.noise.sampling import DRAWS
+from cosdd_zoo.noise.spread import Spread, spread_of
+from cosdd_zoo.noise.traces import pixels_of
+
+Floats = NDArray[np.float64]
+
+PLACES = DRAWS - 1
+"""The level of the latents' noise (networks.latent_noise) that a place within a grey value's bin is drawn by."""
+PIT, WHITE = 0.025, 0.03
+"""Differences of the PIT's distribution and of the scores' correlation that do not matter yet."""
+FIT_PX = (128, 256)
+"""Lines, and pixels along them, that the likelihood's fit is told from."""
+FARTHEST = 4.0
+"""Of a normal score: single pixels that nothing explains shall not decide."""
+
+
+class Scored(NamedTuple):
+    u: Tensor  # [B, C, *]
+    nll: Tensor  # [B, C, *], nats
+    kl: float  # nats a pixel and channel
+    is_known: NDArray[np.bool_]  # [C, *] of the first of the batch: pixels that are not clipped
+
+
+class Fit(NamedTuple):
+    """Of one channel of a plane."""
+
+    off: float
+    along: float
+    across: float
+    nll: float  # nats a pixel
+
+
+class FitProfile(BaseModel):
+    """How well the model's likelihood fits windows of the training images."""
+
+    model_config = ConfigDict(frozen=True)
+
+    off: Spread
+    along: Spread
+    across: Spread
+    nll: Spread
+
+
+@torch.inference_mode()
+def scored(model: Cosdd, x: Tensor, step: list[float], seed: int = 0) -> Scored:
+    """The likelihood of raw x [B, C, *] by a posterior sample of its code.
+
+    step: of length C, a checkpoint's facts["quantisation_step"]; 0 where values are continuous.
+    """
+    d, place = model.noise_dim, [0] * (x.dim() - 2)
+    maps = model.bottom_up(x)
+    code, kl = model.encoder.top_down(maps, model.noise(maps, seed, 0, place), True)
+    v = model.normalise(x).transpose(d, -1)
+    p = model.ar_decoder(v, crop_like(code, v))
+    width = torch.tensor(step, device=x.device).reshape([1, -1] + [1] * (x.dim() - 2))
+    half = 0.5 * torch.where(width > 0, width, torch.ones_like(width))
+    low, high = (model.normalise(edge).transpose(d, -1) for edge in (x - half, x + half))
+    is_integer = (width > 0).transpose(d, -1)
+    a, b = (cumulative(p, torch.where(is_integer, edge, v)) for edge in (low, high))
+    at = torch.special.ndtr(latent_noise(x, seed, 0, PLACES, list(x.shape[1:]), place)).transpose(d, -1)
+    nll = -torch.where(is_integer, log_bin_density(p, low, high), log_likelihood(p, v))
+    known = np.stack([_known(own) for own in x[0].cpu().numpy()])
+    u = a + at * (b - a)
+    return Scored(u.transpose(d, -1), nll.transpose(d, -1), float(kl.sum()) / x[0].numel(), known)
+
+
+def fits(model: Cosdd, x: NDArray[np.float64], step: list[float], noise_axis: str) -> list[Fit]:
+    """Of each channel of a plane x [C, Y, X], grey values."""
+    device = model.normalise.mean.device
+    found = scored(model, torch.from_numpy(np.ascontiguousarray(x, np.float32))[None].to(device), step)
+    out = []
+    for c, is_known in enumerate(found.is_known):
+        u, nll = (t[0, c].cpu().numpy().astype(np.float64) for t in (found.u, found.nll))
+        is_known = is_known if is_known.any() else np.ones_like(is_known)
+        ordered = np.sort(u[is_known])
+        off = float(np.abs(ordered - (np.arange(len(ordered)) + 0.5) / len(ordered)).max())
+        score = torch.special.ndtri(torch.from_numpy(np.clip(u, 1e-6, 1 - 1e-6))).numpy().clip(-FARTHEST, FARTHEST)
+        g = np.where(is_known, score - score[is_known].mean(), 0.0)
+        g = g.T if noise_axis == "y" else g
+        square = max(float(np.mean(g**2)), 1e-300)
+        along, across = (float(np.mean(e)) / square for e in (g[:, 1:] * g[:, :-1], g[1:] * g[:-1]))
+        out.append(Fit(off, along, across, float(nll[is_known].mean())))
+    return out
+
+
+def fit_profile(model: Cosdd, frames: Sequence[Floats], n: int, step: list[float], noise_axis: str) -> list[FitProfile]:
+    """Of each channel of the training images' frames [C, Y, X], n windows of each."""
+    found = [fits(model, w, step, noise_axis) for frame in frames for w in _windows(frame, noise_axis, n)]
+    return [
+        FitProfile(**{name: spread_of([getattr(f[c], name) for f in found]) for name in Fit._fields})
+        for c in range(len(found[0]))
+    ]
+
+
+def unlikely(
+    window: Floats, profiles: Sequence[FitProfile | None], model: Cosdd, step: list[float], noise_axis: str
+) -> list[str]:
+    """How the middle of a window [C, Y, X] is not as the model expects it, a sentence for each channel where it is so;
+    none without profiles.
+    """
+    (part,) = _windows(window, noise_axis, 1)
+    out, chance = [], 1 / math.sqrt(part[0].size)
+    for known, found in zip(profiles, fits(model, part, step, noise_axis) if all(profiles) else (), strict=False):
+        if known is None:
+            continue
+        if known.across.is_far(found.across, chance, WHITE) or known.along.is_far(found.along, chance, WHITE):
+            out.append(f"its noise is correlated otherwise than along the model's noise axis {noise_axis}")
+        elif found.off > known.off.mean and known.off.is_far(found.off, chance, PIT):
+            out.append(
+                f"it is unlikely by the model's likelihood (NLL {found.nll:.2f} nats a pixel, theirs "
+                f"{known.nll.mean:.2f}): other noise, or grey values that were changed"
+            )
+    return out
+
+
+def _windows(frame: Floats, noise_axis: str, n: int) -> list[Floats]:
+    """n windows [C, y, x] of a frame [C, Y, X], spread over it, longer along the noise axis."""
+    wanted = FIT_PX[::-1] if noise_axis == "y" else FIT_PX
+    sizes = [min(a, b) for a, b in zip(frame.shape[1:], wanted, strict=True)]
+    places = [(k / (n - 1), k * 0.618 % 1) for k in range(n)] if n > 1 else [(0.5, 0.5)]
+    room = [a - b for a, b in zip(frame.shape[1:], sizes, strict=True)]
+    starts = [[round(p * r) for p, r in zip(place, room, strict=True)] for place in places]
+    return [frame[:, y : y + sizes[0], x : x + sizes[1]] for y, x in starts]
+
+
+def _known(own: NDArray[np.float32]) -> NDArray[np.bool_]:
+    pixels = pixels_of([own.reshape(-1, own.shape[-1])])
+    is_low = (own == pixels.low) & (pixels.low_share > 0)
+    return np.asarray(~is_low & ~((own == pixels.high) & (pixels.high_share > 0)))
