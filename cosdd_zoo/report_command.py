@@ -17,8 +17,8 @@ PAGE, FACTS = "report.html", "report.json"
 RUN_HELP = "A run folder or a checkpoint (.safetensors)."
 IMAGES_HELP = "Noisy images to look at; by default those of the training."
 OUTPUT_HELP = f"The folder for {PAGE} and {FACTS}; the run's own by default, none with --json."
-REFERENCE_HELP = "Clean images, one for each image, or a file for all of its frames. Can be given often."
-REPEAT_HELP = "Other noisy images of the same things, one for each image. Consecutive frames are found without."
+REFERENCE_HELP = "Clean images, one for each image or for all of its frames: a folder, a quoted glob, or given often."
+REPEAT_HELP = "Other noisy images of the same things, given likewise. Consecutive frames are found without."
 SAMPLES_HELP = "Posterior samples, a multiple of 4; 32 by default, 16 of large networks on a CPU."
 FRAMES_HELP = "Frames to look at, spread over the images; 3 by default, 1 of large networks on a CPU."
 SIDE_HELP = "Their middle, so many px wide at most; 512 by default, 256 of large networks on a CPU."
@@ -46,6 +46,8 @@ def report(
     folder = output or (None if as_json else run if run.is_dir() else run.parent)
     if folder is not None and not overwrite:
         _refuse_what_is_there(folder)
+    if folder is not None:
+        _check_writable(folder)
     if samples is not None and samples % 4:
         raise ConfigError(f"--samples {samples} is no multiple of 4: give {samples // 4 * 4 + 4}.")
     with steps("report", 1.0, quiet) as advance:
@@ -66,8 +68,19 @@ def _refuse_what_is_there(folder: Path) -> None:
         raise OutputError(f"{folder} holds {', '.join(taken)} already: choose another -o, or use --overwrite.")
 
 
+def _check_writable(folder: Path) -> None:
+    """Before the work. Raises OutputError where nothing can be written."""
+    import os
+
+    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise OutputError(
+            f"Nothing can be written into {folder}, since {there} is no folder or not yours: choose another -o."
+        )
+
+
 def _write(found: Reported, folder: Path, overwrite: bool) -> Path:
-    """Both files or none of them; returns the page."""
+    """Both files, each complete or not there; returns the page."""
     from contextlib import ExitStack
 
     from cosdd_zoo.data.beside import beside, make_folder
@@ -92,6 +105,4 @@ def _print(found: Reported) -> None:
     for name, check in lights:
         light = typer.style(f"{MARKS[check.light]:<8}", fg=colours[check.light])
         typer.echo(f"{light} {name}{check.title}. {check.found}" + (f" {check.advice}" if check.advice else ""))
-    for said in facts.other_kind:
-        typer.secho(said, fg="yellow")
     typer.secho(facts.verdict, fg=colours[facts.light], bold=True)

@@ -10,6 +10,7 @@ from cosdd_zoo.data.simulate.gaussian import unit_blur
 from cosdd_zoo.networks.ar_decoder import ARDecoder
 from cosdd_zoo.noise.autocorrelation import autocorrelation, beyond_axis
 from cosdd_zoo.noise.sampling import Draws, draws, sample_lines
+from cosdd_zoo.noise.surprise import fits, scored
 from cosdd_zoo.noise.synthesis import on_levels, synthesise
 
 
@@ -185,3 +186,23 @@ def test_a_synthetic_image_has_the_size_and_grey_values_of_its_own(axis: str) ->
     assert torch.equal(first.noisy, synthesise(net, x, 0).noisy)
     assert not torch.equal(first.noisy, synthesise(net, x, 1).noisy)
     torch.testing.assert_close(first.signal, net.posterior(x, 1, 0, [0, 0]).mean)
+
+
+@pytest.mark.parametrize("step", [0.0, 1.0], ids=["continuous", "integer, also clipped at both ends"])
+def test_grey_values_drawn_from_a_likelihood_fall_evenly_into_its_quantiles(step: float) -> None:
+    net = model(few_features(noise_axis="none"))
+    for parameter in net.ar_decoder.parameters():
+        parameter.data.zero_()
+    net.ar_decoder._spread_means(1, net.ar_decoder.n_mixture)
+    v = sample_lines(net.ar_decoder, torch.zeros(1, 5, 128, 256), draws([1, 1, 128, 256], torch.device("cpu"), 3))
+    x = net.normalise.inverse(v)
+    if step:
+        low, high = (float(torch.round(torch.quantile(x, q) / step) * step) for q in (0.3, 0.75))
+        x = (torch.round(x / step) * step).clamp(low, high)
+    found = scored(net, x, [step])
+    assert np.abs(np.sort(found.u.numpy(), axis=None) - np.linspace(0, 1, x.numel())).max() < 0.01
+    assert found.is_known.mean() < 0.5 if step else found.is_known.all()
+    (fit,) = fits(net, x[0].numpy().astype(np.float64), [step], "x")
+    assert fit.off < 0.01 and abs(fit.along) < 0.02 and abs(fit.across) < 0.02
+    wider = scored(net, net.normalise.inverse(1.3 * v), [0.0])
+    assert np.abs(np.sort(wider.u.numpy(), axis=None) - np.linspace(0, 1, x.numel())).max() > 0.03

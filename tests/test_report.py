@@ -21,11 +21,24 @@ from cosdd_zoo.data.simulate.scenes import SCENES
 from cosdd_zoo.errors import CheckpointError, ConfigError, ImageError
 from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.networks.ladder_vae import Level
+from cosdd_zoo.noise.inspection import noise_of
 from cosdd_zoo.noise.synthesis import add_noise
-from cosdd_zoo.report.checks import Check, coverage, of_training
+from cosdd_zoo.report.checks import of_channel
+from cosdd_zoo.report.lights import Check
 from cosdd_zoo.report.looked_at import Amount, items_of, repeats_in
-from cosdd_zoo.report.measures import balance_of, bias_of, correlation_of, explained, variance_of
+from cosdd_zoo.report.measures import (
+    balance_of,
+    bias_of,
+    correlation_of,
+    covariance_of,
+    coverage,
+    explained,
+    noise_kept,
+    signal_lost,
+    variance_of,
+)  # fmt: skip
 from cosdd_zoo.report.reported import Reported, report, report_on
+from cosdd_zoo.report.run_checks import of_training
 
 KEPT = Path(__file__).parent / "kept"
 FEW = Amount(n_items=2, side_px=192, n_samples=16)
@@ -83,7 +96,7 @@ def test_a_trained_model_passes_every_check(good: Reported) -> None:
     assert set(lights(good).values()) == {"good"}, [c for c in good.facts.channels[0].checks if c.light != "good"]
     assert good.facts.light == "good" and good.facts.other_kind == []
     assert {c.key for c in good.facts.channels[0].checks} == {
-        "noise_axis", "noise_model", "likelihood", "signal_in_residual", "noise_left", "intensity", "samples",
+        "noise_axis", "noise_model", "likelihood", "signal_in_residual", "spots", "noise_left", "intensity", "samples",
         "uncertainty_reference", "repeats", "uncertainty_repeat",
     }  # fmt: skip
 
@@ -160,7 +173,7 @@ def wrong_noise(net: Cosdd) -> None:
     """Mixture components are wider than the noise."""
     decoder, n = net.ar_decoder, net.ar_decoder.n_mixture
     with torch.no_grad():
-        decoder.to_mixture.bias.view(1, 3, n)[:, 2] += 0.4  # type: ignore[operator]
+        decoder.to_mixture.bias.view(1, 3, n)[:, 2] += 0.7  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
@@ -294,15 +307,85 @@ def test_the_balance_of_the_right_posterior_is_zero_whatever_the_noise_is_correl
     assert balance_of(x - x.mean(), np.zeros_like(x), 1.0) > 0.3  # signal is lost
 
 
+def gaussian_posterior(seed: int = 0) -> dict[str, Images]:
+    """Fields whose posterior is known exactly: two noisy frames of a signal, their means, and a sample of the first."""
+    rng = np.random.default_rng(seed)
+    n = 256
+    q = np.hypot(*np.meshgrid(np.fft.fftfreq(n), np.fft.fftfreq(n)))
+    power = 0.02 / np.maximum(q, 1 / n) ** 2
+
+    def field(spectrum: Images) -> Images:
+        return np.asarray(np.fft.ifft2(np.fft.fft2(rng.standard_normal((n, n))) * np.sqrt(spectrum)).real)[None]
+
+    def filtered(x: Images) -> Images:
+        return np.asarray(np.fft.ifft2(np.fft.fft2(x) * power / (power + 1)).real)
+
+    signal = field(power)
+    x, again = (signal + rng.standard_normal((1, n, n)) for _ in range(2))
+    return {
+        "x": x, "mean": filtered(x), "again": again, "again_mean": filtered(again),
+        "open": field(power / (power + 1)), "variance": np.array(np.mean(power / (power + 1))),
+    }  # fmt: skip
+
+
+def test_the_exact_posterior_of_a_fine_signal_is_not_taken_for_a_blur() -> None:
+    g = gaussian_posterior()
+    residual = g["x"] - g["mean"]
+    assert explained(residual, g["mean"], np.zeros_like(residual)) > 0.3  # what cannot be known is missing in the mean
+    assert explained(residual, g["mean"], g["open"]) < 0.01
+    lost = signal_lost(residual, g["again"] - g["again_mean"], 1.0)
+    kept = noise_kept(g["mean"], g["again_mean"], g["x"], g["again"])
+    assert lost + kept == pytest.approx(float(g["variance"]), abs=0.01) and float(g["variance"]) > 0.15
+    left = covariance_of(residual, "y") + covariance_of(g["open"], "y")
+    assert left == pytest.approx([1, *[0] * 10], abs=0.02)
+
+
+def test_a_small_object_that_was_removed_is_found_where_it_is(good: Reported) -> None:
+    e = good.evidence[0]
+    noise = noise_of(list(e.x), [False, False])
+    assert next(c for c in of_channel(e, noise, "x").checks if c.key == "spots").light == "good"
+    y, x = np.mgrid[:192, :192]
+    spots = [(40, 60), (120, 33), (150, 160), (90, 100)]
+    lost = sum(120 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / (2 * 1.5**2)) for a, b in spots)
+    found = next(c for c in of_channel(e._replace(x=e.x + lost), noise, "x").checks if c.key == "spots")
+    assert found.light == "bad" and found.figures["places"] == 8  # in both planes
+    hit = e.x.copy()
+    hit[0, 50, 50] = 5000
+    assert next(c for c in of_channel(e._replace(x=hit), noise, "x").checks if c.key == "spots").light == "good"
+
+
+def test_a_camera_s_offset_changes_nothing(good: Reported) -> None:
+    found = load_checkpoint(KEPT / "stripes.safetensors")
+    moved = found._replace(scaling=found.scaling.moved([1.0], [50000.0]), facts={"quantisation_step": [1.0]})
+    plain = found._replace(facts={"quantisation_step": [1.0]})
+    a, b = (
+        report_on(c, Path("run"), [from_array(NOISY.astype(np.float64) + o, "TYX")], amount=FEWER, device="cpu")
+        for c, o in ((plain, 0), (moved, 50000))
+    )
+    assert b.evidence[0].error == pytest.approx(a.evidence[0].error, rel=0.02)
+    assert float(np.mean(b.evidence[0].std)) == pytest.approx(float(np.mean(a.evidence[0].std)), rel=0.01)
+
+
+def test_the_spread_of_a_few_opposite_samples_is_that_of_many() -> None:
+    few, many = (reported(amount=Amount(1, 96, n)).evidence[0].std for n in (4, 32))
+    assert float(np.mean(few**2)) == pytest.approx(float(np.mean(many**2)), rel=0.06)
+
+
+def test_too_few_pixels_are_said_to_be_too_few() -> None:
+    found = reported(noisy=NOISY[:, :40, :40], amount=FEWER)
+    assert set(lights(found).values()) <= {"unknown", "good", "fair"} and found.facts.light != "bad"
+    assert "too few" in check(found, "likelihood").advice
+
+
 def test_the_residual_of_a_blur_is_explained_by_the_result_and_noise_is_not() -> None:
     from cosdd_zoo.data.metrics import gaussian_blur
 
     noise = np.random.default_rng(0).standard_normal(TRUTH.shape)
     truth = (TRUTH - TRUTH.mean()) / TRUTH.std()
     blurred = np.stack([gaussian_blur(t, 1.5) for t in truth])
-    assert explained(noise, truth) < 0.005
-    assert explained(noise + truth - blurred, blurred) > 0.05
-    assert explained(noise, np.zeros_like(noise)) == 0.0
+    assert explained(noise, truth, nothing := np.zeros_like(noise)) < 0.005
+    assert explained(noise + truth - blurred, blurred, nothing) > 0.05
+    assert explained(noise, nothing, nothing) == 0.0
 
 
 def test_bias_against_intensity_is_not_fooled_by_pixels_chosen_for_their_noise() -> None:
@@ -349,6 +432,11 @@ def test_each_mistake_has_its_sentence(package: Path, tmp_path: Path) -> None:
         report(KEPT / "stripes.safetensors")
     with pytest.raises(CheckpointError, match="no AR decoder"):
         report(package)
+    deep = few_features(n_dims=3, noise_axis="z")
+    whole = preset("tiny").model_copy(update={"network": deep})
+    flat = Checkpoint(whole, scaling(), model(deep).state_dict(), {})
+    with pytest.raises(ImageError, match="has 10 planes along z, the model's noise axis: 23 are needed"):
+        report_on(flat, Path("run"), [from_array(np.zeros((10, 64, 64), np.uint16), "ZYX")], amount=Amount(1, 64, 4))
     with pytest.raises(ConfigError, match="give 4, 8, 12"):
         report(KEPT / "stripes.safetensors", NOISY, axes="TYX", n_samples=6)
     with pytest.raises(ImageError, match="was trained on 1"):

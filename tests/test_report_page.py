@@ -232,7 +232,7 @@ def test_the_command_writes_a_page_and_the_same_facts_as_json_into_the_run(folde
     assert facts.channels[0].reference["psnr_db"] > 20 and facts.images == ["noisy.tif"]
     assert all(check.title in done.output for check in facts.checks)
     assert facts.verdict in (folder / "run" / "report.html").read_text()
-    assert {c.key for c in facts.checks} == {"latents", "training"}
+    assert {c.key for c in facts.checks} == {"latents", "training", "kind"}
     assert "is there already" in str(run(*command).exception) or "holds report.html" in str(run(*command).exception)
     printed = run(*command, "--json")
     assert json.loads(printed.stdout) == json.loads(facts.model_dump_json())
@@ -244,4 +244,5 @@ def test_each_mistake_of_the_command_is_a_sentence(folder: Path) -> None:
     assert "name images to look at" in str(run("report", folder / "run", "-o", folder / "o", *QUICK).exception)
     assert "does not exist" in str(run("report", folder / "run", folder / "none.tif", *QUICK).exception)
     assert "no run folder" in str(run("report", folder, noisy, *QUICK).exception)
+    assert "is no folder" in str(run("report", folder / "run", noisy, "-o", noisy, *QUICK).exception)
     assert not (folder / "run" / "report.html").exists() and not (folder / "o").exists()

@@ -86,9 +86,14 @@ def scored(model: Cosdd, x: Tensor, step: list[float], seed: int = 0) -> Scored:
     low, high = (model.normalise(edge).transpose(d, -1) for edge in (x - half, x + half))
     is_integer = (width > 0).transpose(d, -1)
     a, b = (cumulative(p, torch.where(is_integer, edge, v)) for edge in (low, high))
+    ends = [_clipped(own) for own in x[0].cpu().numpy()]
+    clipped = [torch.from_numpy(np.stack([end[k] for end in ends]))[None].to(x.device) for k in (0, 1)]
+    # all that is known of a clipped pixel is that it lies beyond
+    a = torch.where(clipped[0].transpose(d, -1), 0.0, a)
+    b = torch.where(clipped[1].transpose(d, -1), 1.0, b)
     at = torch.special.ndtr(latent_noise(x, seed, 0, PLACES, list(x.shape[1:]), place)).transpose(d, -1)
     nll = -torch.where(is_integer, log_bin_density(p, low, high), log_likelihood(p, v))
-    known = np.stack([_known(own) for own in x[0].cpu().numpy()])
+    known = ~(clipped[0] | clipped[1])[0].cpu().numpy()
     u = a + at * (b - a)
     return Scored(u.transpose(d, -1), nll.transpose(d, -1), float(kl.sum()) / x[0].numel(), known)
 
@@ -101,10 +106,10 @@ def fits(model: Cosdd, x: NDArray[np.float64], step: list[float], noise_axis: st
     for c, is_known in enumerate(found.is_known):
         u, nll = (t[0, c].cpu().numpy().astype(np.float64) for t in (found.u, found.nll))
         is_known = is_known if is_known.any() else np.ones_like(is_known)
-        ordered = np.sort(u[is_known])
+        ordered = np.sort(u, axis=None)
         off = float(np.abs(ordered - (np.arange(len(ordered)) + 0.5) / len(ordered)).max())
         score = torch.special.ndtri(torch.from_numpy(np.clip(u, 1e-6, 1 - 1e-6))).numpy().clip(-FARTHEST, FARTHEST)
-        g = np.where(is_known, score - score[is_known].mean(), 0.0)
+        g = score - score.mean()
         g = g.T if noise_axis == "y" else g
         square = max(float(np.mean(g**2)), 1e-300)
         along, across = (float(np.mean(e)) / square for e in (g[:, 1:] * g[:, :-1], g[1:] * g[:-1]))
@@ -152,7 +157,7 @@ def _windows(frame: Floats, noise_axis: str, n: int) -> list[Floats]:
     return [frame[:, y : y + sizes[0], x : x + sizes[1]] for y, x in starts]
 
 
-def _known(own: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _clipped(own: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where one channel is at the lower end of its range, and at the upper one, if pixels pile up there."""
     pixels = pixels_of([own.reshape(-1, own.shape[-1])])
-    is_low = (own == pixels.low) & (pixels.low_share > 0)
-    return np.asarray(~is_low & ~((own == pixels.high) & (pixels.high_share > 0)))
+    return (own == pixels.low) & (pixels.low_share > 0), (own == pixels.high) & (pixels.high_share > 0)

@@ -1,43 +1,41 @@
 """Traffic lights: what speaks for a trained model and its result, what against, and what to do about it.
 
 Limits are between what good models had on simulated and real images and what broken ones had (benchmarks/results).
+What chance alone makes of so many pixels, about two standard errors, is taken off a figure before it is judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from cosdd_zoo.noise.inspection import Noise
+from cosdd_zoo.noise.levels import N_GROUPS as N_CURVE
+from cosdd_zoo.noise.levels import Levels
 from cosdd_zoo.noise.lines import Axis
-from cosdd_zoo.report.evidence import N_BINS, Evidence, axis_in_planes
+from cosdd_zoo.report.evidence import N_BINS, Evidence
+from cosdd_zoo.report.lights import Check, Light, by_chance, graded, worst
+from cosdd_zoo.report.looked_at import axis_in_planes
 from cosdd_zoo.report.measures import (
     Curve,
     balance_of,
     bias_of,
     correlation_of,
+    covariance_of,
     coverage,
     explained,
     noise_kept,
     plain_correlation,
     signal_lost,
+    spots_of,
     spread_of,
     variance_of,
 )  # fmt: skip
-from cosdd_zoo.training.recorder import COLLAPSED_KL
 
 Floats = NDArray[np.float64]
-Light = Literal["good", "fair", "bad", "unknown"]
-GRADES: tuple[Light, ...] = ("bad", "fair", "unknown", "good")
-
-WEAK_KL = 0.01
-STILL_LEARNING = 0.005
-"""Nats a pixel that the last quarter of the training gained: it was stopped too early."""
-SKIPPED = 0.01, 0.1
 CORRELATION = 0.03, 0.08
 VARIANCE = 0.1, 0.25
 PIT = 0.02, 0.05
@@ -45,23 +43,16 @@ BALANCE = 0.1, 0.25
 EXPLAINED = 0.06, 0.15
 ACROSS = 0.025, 0.06
 BIAS = 0.05, 0.15
-KEPT = 0.1, 0.25
+REPEATS = 0.1, 0.25
+SPOTS = 0.0, 3.0
+FEWEST_PX = 4096
+"""Fewer pixels tell nothing of noise."""
 CONVERGED = 0.03, 0.06
 COVERED = 0.8, 0.6
 """Of the truth by the interval of 90 %, at least."""
+NEAR_PX = 5
 USUAL_SAMPLES = 16
 INTERVAL = 0.9
-
-
-class Check(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-    key: str
-    title: str
-    light: Light
-    found: str
-    advice: str  # what to do about it; empty where nothing is to be done
-    figures: dict[str, float]
 
 
 class Curves(NamedTuple):
@@ -71,6 +62,7 @@ class Curves(NamedTuple):
     drawn: Floats
     residual: Floats
     residual_across: Floats
+    left_across: Floats  # of the residual and of what the posterior leaves open, over the noise's variance
     drawn_across: Floats
     variance_measured: Curve
     variance_drawn: Curve
@@ -85,61 +77,6 @@ class Judged(NamedTuple):
     noise_std: float
 
 
-def graded(value: float, limits: tuple[float, float]) -> Light:
-    """good up to the first limit, fair up to the second."""
-    return "good" if value <= limits[0] else "fair" if value <= limits[1] else "bad"
-
-
-def worst(lights: Sequence[Light]) -> Light:
-    return min(lights, key=GRADES.index, default="unknown")
-
-
-def of_training(facts: Mapping[str, Any], validation: Sequence[tuple[float, float]], kl: float) -> list[Check]:
-    """validation: seconds and NLL + KL of each one, in order. kl: nats a pixel, of the images that are looked at."""
-    collapsed = bool(facts.get("collapsed")) or kl < COLLAPSED_KL
-    out = [
-        Check(
-            key="latents",
-            title="The latents hold the signal",
-            light="bad" if collapsed else "fair" if kl < WEAK_KL else "good",
-            found=f"{kl:.3g} nats a pixel in these images; less than {COLLAPSED_KL} is nothing, a collapsed posterior.",
-            advice=(
-                "The result is hardly more than the data's mean: train longer, with another --seed, with fewer "
-                "--n-mixture, or with a shorter --receptive-field-px."
-                if collapsed
-                else "It is little: look whether faint structures are in the result, and train longer if not."
-                if kl < WEAK_KL
-                else ""
-            ),
-            figures={"kl": kl},
-        )
-    ]
-    if validation and "steps" in facts:
-        skipped = facts["skipped_steps"] / max(facts["steps"], 1)
-        end = validation[-1][0]
-        before = [loss for seconds, loss in validation if seconds <= 0.75 * end]
-        gain = min(before) - min(loss for _, loss in validation) if before else 0.0
-        light = worst([graded(skipped, SKIPPED), "fair" if gain > STILL_LEARNING or not before else "good"])
-        out.append(
-            Check(
-                key="training",
-                title="The training came to its end",
-                light=light,
-                found=(
-                    f"{facts['steps']} steps; the last quarter lowered the validation loss by {gain:.4f} nats a "
-                    f"pixel, {skipped:.1%} of the steps were skipped."
-                ),
-                advice=""
-                if light == "good"
-                else "It was still learning: give it more --max-time."
-                if graded(skipped, SKIPPED) == "good"
-                else "Gradients exploded often: lower --learning-rate.",
-                figures={"gain": gain, "skipped_share": skipped, "steps": float(facts["steps"])},
-            )
-        )
-    return out
-
-
 def of_channel(e: Evidence, noise: Noise, noise_axis: str, is_exact: bool = True) -> Judged:
     """noise: as it was measured in the same planes. noise_axis: the model's. is_exact: the reference is on the noisy
     images' scale by itself, as one of another exposure, with its own noise and saturation, is not.
@@ -149,12 +86,13 @@ def of_channel(e: Evidence, noise: Noise, noise_axis: str, is_exact: bool = True
     across: Axis = "x" if along == "y" else "y"
     sigma = float(np.sqrt(max(float(noise.levels.at(e.x).mean()), 1e-300)))
     measured, drawn = variance_of(e.x, e.x, along), variance_of(e.drawn, e.drawn, along)
-    bias, bias_error = bias_of(e.x, e.mean)
+    bias, bias_error = bias_of(e.x, e.mean, along)
     curves = Curves(
         correlation_of(e.x, along),
         correlation_of(e.drawn, along),
         plain_correlation(e.residual, along),
         plain_correlation(e.residual, across),
+        _left(e, across, sigma),
         plain_correlation(e.drawn - e.drawn_signal, across),
         Curve(measured.level, measured.variance),
         Curve(drawn.level, drawn.variance),
@@ -164,13 +102,16 @@ def of_channel(e: Evidence, noise: Noise, noise_axis: str, is_exact: bool = True
     )
     checks = [
         _axis(noise, in_planes, noise_axis),
-        _noise_model(curves),
+        _noise_model(curves, e.x.size),
         _likelihood(e),
         _signal(e, curves),
+        _spots(e, measured, drawn),
         _balance(e, sigma),
         _intensity(curves, sigma),
         _samples(e, sigma),
     ]
+    if e.x.size < FEWEST_PX:
+        checks = [_untold(check, e.x.size) for check in checks]
     if e.reference is not None:
         checks.append(_uncertainty(e.ranks, "the reference", is_exact))
     if e.repeat is not None and e.repeat_mean is not None:
@@ -199,11 +140,29 @@ def _axis(noise: Noise, in_planes: str, noise_axis: str) -> Check:
     )
 
 
-def _noise_model(c: Curves) -> Check:
+def _untold(check: Check, n_px: int) -> Check:
+    """Of too few pixels to tell."""
+    advice = f"{n_px} pixels are too few: look at larger images, or more of them."
+    return check.model_copy(update={"light": "unknown", "advice": advice})
+
+
+def _left(e: Evidence, axis: Axis, sigma: float) -> Floats:
+    """[K], covariance across lines of what was removed, and of what is left open."""
+    open_ = np.mean([covariance_of(s - e.mean, axis) for s in e.two], axis=0)
+    return np.asarray((covariance_of(e.residual, axis) + open_)[1:] / sigma**2)
+
+
+def _noise_model(c: Curves, n_px: int) -> Check:
     apart = float(np.abs(c.measured - c.drawn).max())
     ratio = np.interp(c.variance_measured.x, *c.variance_drawn) / np.maximum(c.variance_measured.y, 1e-300)
     off = float(np.median(np.abs(ratio - 1)))
-    light = worst([graded(apart, CORRELATION), graded(off, VARIANCE)])
+    chance = by_chance(n_px)
+    light = worst(
+        [
+            graded(apart - math.sqrt(2) * chance, CORRELATION),
+            graded(off - math.sqrt(2 * N_CURVE) * chance / 2, VARIANCE),
+        ]
+    )
     return Check(
         key="noise_model",
         title="Drawn noise is like the real noise",
@@ -220,7 +179,7 @@ def _noise_model(c: Curves) -> Check:
 def _likelihood(e: Evidence) -> Check:
     total = max(int(e.pit.sum()), 1)
     off = float(np.abs(np.cumsum(e.pit) / total - np.arange(1, N_BINS + 1) / N_BINS).max())
-    light = graded(off, PIT)
+    light = graded(off - 0.7 * by_chance(total), PIT)
     return Check(
         key="likelihood",
         title="The likelihood is calibrated",
@@ -232,16 +191,17 @@ def _likelihood(e: Evidence) -> Check:
 
 
 def _signal(e: Evidence, c: Curves) -> Check:
-    share = explained(e.residual, e.mean)
-    across = float(max(c.drawn_across[:5].max(), c.residual_across[:5].max(), 0.0))
-    light = worst([graded(share, EXPLAINED), graded(across, ACROSS)])
+    across = float(max(c.left_across[:NEAR_PX].max(), c.drawn_across[:NEAR_PX].max(), 0.0))
+    share = explained(e.residual, e.mean, e.two[0] - e.mean)
+    chance = by_chance(e.x.size)
+    light = worst([graded(share - 6 * chance**2, EXPLAINED), graded(across - chance, ACROSS)])
     return Check(
         key="signal_in_residual",
-        title="No signal is left in what was removed",
+        title="What was removed has no structure of the result",
         light=light,
         found=(
-            f"The result's own structure explains {share:.1%} of the residual, and neighbouring lines are correlated "
-            f"by {across:.3f}, in the residual or in drawn noise; noise alone has neither."
+            f"The result's own structure explains {share:.1%} of the residual, and neighbouring lines share "
+            f"{across:.1%} of the noise's variance; noise alone has neither."
         ),
         advice=""
         if light == "good"
@@ -251,9 +211,27 @@ def _signal(e: Evidence, c: Curves) -> Check:
     )
 
 
+def _spots(e: Evidence, measured: Levels, drawn: Levels) -> Check:
+    std, drawn_std = np.sqrt(measured.at(e.mean)), np.sqrt(drawn.at(e.drawn_signal))
+    floor = 0.1 * float(np.sqrt(np.mean(std**2)))
+    found = spots_of(e.residual, e.drawn - e.drawn_signal, np.maximum(std, floor), np.maximum(drawn_std, floor))
+    where = ", ".join(f"({y}, {x})" + (f" in plane {p}" if len(e.x) > 1 else "") for p, y, x in found[:5])
+    light = graded(len(found), SPOTS)
+    return Check(
+        key="spots",
+        title="No object was removed",
+        light=light,
+        found="Nowhere does the residual, blurred as a small object is, stand out of what noise makes of it."
+        if not found
+        else f"In {len(found)} places more was removed than noise ever is; y and x in the pieces shown: {where}.",
+        advice="" if light == "good" else "Look there, in the residual: a small object, or a hit of the detector?",
+        figures={"places": float(len(found))},
+    )
+
+
 def _balance(e: Evidence, sigma: float) -> Check:
     off = balance_of(e.residual, e.std, sigma**2)
-    light = graded(abs(off), BALANCE)
+    light = graded(abs(off) - 2 * by_chance(e.x.size), BALANCE)
     rms = float(np.sqrt(np.mean(e.residual**2)))
     advice = "Signal was removed along with the noise: train longer, or look for a larger preset."
     if off < 0:
@@ -325,15 +303,17 @@ def _repeats(e: Evidence, sigma: float) -> Check:
     assert e.repeat is not None and e.repeat_mean is not None
     lost = signal_lost(e.residual, e.repeat - e.repeat_mean, sigma**2)
     kept = noise_kept(e.mean, e.repeat_mean, e.x, e.repeat)
-    light = worst([graded(max(lost, 0.0), KEPT), graded(kept, KEPT)])
+    expected = float(np.mean(e.std**2)) / sigma**2
+    light = graded(max(lost, 0.0) + kept - expected - 2 * by_chance(e.x.size), REPEATS)
     return Check(
         key="repeats",
         title="Two frames of the same thing agree",
         light=light,
         found=f"Their residuals share {lost:.1%} of the noise's variance, which is signal that was removed; their "
-        f"results differ by {kept:.1%} of it, which is noise that was kept.",
+        f"results differ by {kept:.1%} of it, which is noise that was kept. The posterior expects {expected:.1%} of "
+        "both together.",
         advice=""
         if light == "good"
         else "Train longer; if the frames do not show the same thing, leave the repeat out.",
-        figures={"signal_lost": lost, "noise_kept": kept},
+        figures={"signal_lost": lost, "noise_kept": kept, "expected": expected},
     )

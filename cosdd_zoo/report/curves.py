@@ -19,6 +19,7 @@ GREEN = "#009e73"
 MEASURED: dict[str, Any] = {"color": "black", "marker": "o", "label": "measured"}
 DRAWN: dict[str, Any] = {"color": COLOUR_X, "marker": "s", "label": "drawn from the model"}
 RESIDUAL: dict[str, Any] = {"color": COLOUR_Y, "marker": "^", "label": "removed (noisy minus denoised)"}
+LEFT: dict[str, Any] = {"color": GREEN, "marker": "v", "label": "removed, and left open by the posterior"}
 THIN: dict[str, Any] = {"linewidth": 1.1, "markersize": 4, "linestyle": "-"}
 
 
@@ -74,7 +75,7 @@ def across(c: Curves) -> str:
 
     def draw(axes: Axes) -> None:
         axes.axhline(0, color=GREY, linewidth=0.8)
-        for r, how in ((c.drawn_across, DRAWN), (c.residual_across, RESIDUAL)):
+        for r, how in ((c.drawn_across, DRAWN), (c.residual_across, RESIDUAL), (c.left_across, LEFT)):
             axes.plot(np.arange(1, len(r) + 1), r, **how, **THIN)
         low, high = axes.get_ylim()
         axes.set(ylim=(min(low, -0.1), max(high, 0.1)))

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cosdd_zoo.checkpoint import Checkpoint
-from cosdd_zoo.errors import ConfigError, ImageError
+from cosdd_zoo.errors import ConfigError
 from cosdd_zoo.inference.denoise import Denoiser
 from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.noise.surprise import scored
 from cosdd_zoo.noise.synthesis import on_levels, synthesise
-from cosdd_zoo.report.looked_at import Item
+from cosdd_zoo.report.looked_at import Item, planes
 
 Floats = NDArray[np.float64]
 N_BINS = 20
@@ -53,7 +53,6 @@ class Evidence(NamedTuple):
     repeat: Floats | None  # another noisy image of the same thing
     repeat_mean: Floats | None  # denoised
     repeat_ranks: NDArray[np.int64]  # [K + 1]
-    follows: list[bool]  # of each plane, whether it comes directly after the one before
     name: str
 
     @property
@@ -70,17 +69,11 @@ def gather(
 ) -> list[Evidence]:
     """The evidence of each channel. n_samples: a multiple of 4. advance: called with shares that add up to 1.
 
-    Raises ConfigError for another number of samples, ImageError for images of other channels.
+    Raises ConfigError for another number of samples.
     """
     if n_samples < 4 or n_samples % 4:
         raise ConfigError(f"A report from {n_samples} samples cannot be made: give 4, 8, 12 and so on.")
     network = checkpoint.config.network
-    for item in items:
-        if len(item.x) != network.n_channels:
-            raise ImageError(
-                f"{item.name} has {len(item.x)} channels, but the model was trained on {network.n_channels}: give "
-                "images like those of the training, or name the axes with --axes."
-            )
     denoiser = Denoiser(checkpoint.model(), checkpoint.config, device, checkpoint.facts)
     step = list(checkpoint.facts.get("quantisation_step", [0.0] * network.n_channels))
     found = [
@@ -102,31 +95,36 @@ def _of_item(
     maps = model.bottom_up(x)
     truth = None if item.reference is None else _tensor(item.reference, x.device)
     other = None if item.repeat is None else _tensor(item.repeat, x.device)
-    total, squares = torch.zeros_like(x), torch.zeros_like(x)
+    mean, squares = torch.zeros_like(x), torch.zeros_like(x)
     two: list[Tensor] = []
     below, below_other = torch.zeros_like(x), torch.zeros_like(x)
     kept: list[Tensor] = []
-    pair, of_pairs = torch.zeros_like(x), torch.zeros_like(x)
+    pair, of_pairs, pairs_mean = torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x)
     for k in range(n_samples):
         s = model.sample(x, maps, 0, k, origin)
-        step_to = s - total / max(k, 1)
-        total = total + s
-        squares = squares + step_to * (s - total / (k + 1))
+        off = s - mean
+        mean = mean + off / (k + 1)
+        squares = squares + off * (s - mean)
         if k in (0, 2):
             two.append(s)
         below += 0 if truth is None else (s < truth)
         if k % 2 == 0 and len(kept) < N_STRIP:  # the odd ones are their opposites
             kept.append(s)
         pair = s if k % 2 == 0 else 0.5 * (pair + s)
-        of_pairs = of_pairs + (pair * pair if k % 2 else 0.0)
+        if k % 2:
+            away = pair - pairs_mean
+            pairs_mean = pairs_mean + away / (k // 2 + 1)
+            of_pairs = of_pairs + away * (pair - pairs_mean)
         if other is not None:
             drawn = on_levels(synthesise(model, x, 0, number * n_samples + k).noisy, step)
             # equal grey values are in half of the cases below
             below_other += (drawn < other).float() + 0.5 * (drawn == other)
             advance(share)
         advance(share)
-    mean, n_pairs = total / n_samples, n_samples // 2
-    between = ((of_pairs - n_pairs * mean * mean) / max(n_pairs - 1, 1)).clamp(min=0)
+    n_pairs = n_samples // 2
+    between = of_pairs / max(n_pairs - 1, 1)
+    # samples of a pair are opposites, so that their sum of squares is short of K var by K var(mean), not by var
+    spread = torch.sqrt(squares / n_samples + between / n_pairs)
     made = synthesise(model, x, 1, number)
     advance(share)
     u, nll, kl, is_known = scored(model, x, step, number)
@@ -140,12 +138,12 @@ def _of_item(
             {
                 "x": item.x[c],
                 "mean": _array(mean, c),
-                "std": _array(torch.sqrt(squares / (n_samples - 1)), c),
+                "std": _array(spread, c),
                 "drawn": _array(on_levels(made.noisy, step), c),
                 "drawn_signal": _array(made.signal, c),
                 "two": [_array(s, c) for s in two],
                 "between": _array(between, c),
-                "pit": np.histogram(_array(u, c)[is_known[c]], N_BINS, (0, 1))[0],
+                "pit": np.histogram(_array(u, c), N_BINS, (0, 1))[0],
                 "kl": kl,
                 "nll": float(_array(nll, c)[is_known[c]].mean()),
                 "samples": [_array(s, c) for s in kept],
@@ -166,7 +164,6 @@ def _channel(found: Sequence[dict[str, Any]], items: Sequence[Item], noise_axis:
     def optional(name: str) -> Floats | None:
         return None if any(one[name] is None for one in found) else joined(name)
 
-    counts = [len(planes(one["x"], noise_axis)) for one in found]
     n_pairs = len(found[0]["ranks"]) // 2
     between = float(np.mean(joined("between")))
     two = [np.concatenate([planes(one["two"][k], noise_axis) for one in found]) for k in (0, 1)]
@@ -189,20 +186,8 @@ def _channel(found: Sequence[dict[str, Any]], items: Sequence[Item], noise_axis:
         repeat=optional("repeat"),
         repeat_mean=optional("repeat_mean"),
         repeat_ranks=np.sum([one["repeat_ranks"] for one in found], axis=0),
-        follows=[item.follows and k == 0 for item, n in zip(items, counts, strict=True) for k in range(n)],
         name=str(c),
     )
-
-
-def planes(x: Floats, noise_axis: str) -> Floats:
-    """[*] -> [P, Y, X], of which one is the noise axis: z takes the place of y."""
-    if x.ndim == 2:
-        return x[None]
-    return x.transpose(1, 0, 2) if noise_axis == "z" else x
-
-
-def axis_in_planes(noise_axis: str) -> str:
-    return "y" if noise_axis == "z" else noise_axis
 
 
 def _ranks(below: Tensor | None, c: int, n: int) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from cosdd_zoo.data.metrics import gaussian_blur
 from cosdd_zoo.devices import found_device
 from cosdd_zoo.errors import ImageError
 from cosdd_zoo.noise.frames import LEAST_PX
-from cosdd_zoo.noise.inspection import noise_of
+from cosdd_zoo.noise.inspection import Noise, noise_of
 
 Floats = NDArray[np.float64]
 DEPTH_PX = 24
@@ -108,11 +108,44 @@ def _same(other: ImageFile, image: ImageFile, index: int, n_dims: int, start: li
     return _read(other, index if n > 1 else 0, n_dims, start, size)
 
 
-def on_scale(items: Sequence[Item]) -> tuple[list[Item], list[tuple[float, float]]]:
+def planes(x: Floats, noise_axis: str) -> Floats:
+    """[*] -> [P, Y, X], of which one is the noise axis: z takes the place of y."""
+    if x.ndim == 2:
+        return x[None]
+    return x.transpose(1, 0, 2) if noise_axis == "z" else x
+
+
+def axis_in_planes(noise_axis: str) -> str:
+    return "y" if noise_axis == "z" else noise_axis
+
+
+def check_channels(items: Sequence[Item], n_channels: int) -> None:
+    """Raises ImageError for images of other channels than the model's."""
+    for item in items:
+        if len(item.x) != n_channels:
+            raise ImageError(
+                f"{item.name} has {len(item.x)} channels, but the model was trained on {n_channels}: give images like "
+                "those of the training, or name the axes with --axes."
+            )
+
+
+def noise_in(items: Sequence[Item], c: int, noise_axis: str) -> Noise:
+    """The noise of one channel, as `inspect` finds it. Raises ImageError where there is none, or too few planes."""
+    several = [planes(item.x[c], noise_axis) for item in items]
+    if min(several[0].shape[1:]) < LEAST_PX:
+        raise ImageError(
+            f"{items[0].name} has {several[0].shape[1]} planes along z, the model's noise axis: {LEAST_PX} are needed "
+            "to tell its noise. Look at a deeper stack."
+        )
+    follows = [item.follows and k == 0 for item, own in zip(items, several, strict=True) for k in range(len(own))]
+    return noise_of([plane for own in several for plane in own], follows)
+
+
+def on_scale(items: Sequence[Item], noise_axis: str = "x") -> tuple[list[Item], list[tuple[float, float]]]:
     """References on the scale of the noisy images, and for each channel the a and b of a s + b that bring them there.
 
     They are those of least squares where a reference was taken with another exposure, and 1 and 0 where it was not: a
-    slope within 0.1 of 1 and a mean within 0.1 of the reference's std are chance.
+    slope within 0.1 of 1 or three standard errors, and a mean as near, are chance. Pixels of one line go together.
     """
     if any(item.reference is None for item in items):
         return list(items), []
@@ -122,7 +155,12 @@ def on_scale(items: Sequence[Item]) -> tuple[list[Item], list[tuple[float, float
         s = np.concatenate([item.reference[c].ravel() for item in items if item.reference is not None])
         square = float(np.var(s))
         a = float(np.mean((s - s.mean()) * (x - x.mean()))) / square if square > 0 else 1.0
-        is_same = abs(a - 1) < SAME_SCALE and abs(float(x.mean() - s.mean())) < SAME_SCALE * math.sqrt(square)
+        left, centred = x - s - float(np.mean(x - s)), s - s.mean()
+        lines = np.concatenate([_lines(item.x[c].shape, noise_axis, n) for n, item in enumerate(items)])
+        of_slope = _error(lines, left * centred) / max(square, 1e-300)
+        is_same = abs(a - 1) < max(SAME_SCALE, 3 * of_slope)
+        off = abs(float(x.mean() - s.mean()))
+        is_same &= off < max(SAME_SCALE * math.sqrt(square), 3 * _error(lines, left))
         fits.append((1.0, 0.0) if is_same or a <= 0 else (a, float(x.mean() - a * s.mean())))
     scaled = []
     for item in items:
@@ -130,6 +168,22 @@ def on_scale(items: Sequence[Item]) -> tuple[list[Item], list[tuple[float, float
         parts = [a * s + b for (a, b), s in zip(fits, item.reference, strict=True)]
         scaled.append(item._replace(reference=np.stack(parts)))
     return scaled, fits
+
+
+def _lines(shape: tuple[int, ...], noise_axis: str, item: int) -> NDArray[np.int64]:
+    """The number of each pixel's line along the noise axis, of an item [*], flat; rows where there is none."""
+    along = "zyx"[-len(shape) :].index(noise_axis if noise_axis != "none" else "x")
+    own = np.indices(shape)
+    others = [own[a] for a in range(len(shape)) if a != along]
+    number = others[0] if len(others) == 1 else others[0] * max(shape) + others[1]
+    return np.asarray(number.ravel() + item * 2 * max(shape) ** 2)
+
+
+def _error(lines: NDArray[np.int64], values: Floats) -> float:
+    """Standard error of a mean of values, of which those of one line go together."""
+    _, where = np.unique(lines, return_inverse=True)
+    summed = np.bincount(where, values - values.mean())
+    return float(np.sqrt((summed**2).sum()) / len(values))
 
 
 def usual_amount(n_features: int, device: str) -> Amount:

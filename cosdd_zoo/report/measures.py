@@ -3,28 +3,34 @@ r"""What the evidence of one channel comes to.
     correlation    sum d_j d_j+k / sum d_j^2,  d of order 6 across the lines (noise.lines), over all pixels: the same
                    sum of an image and of one drawn on its signal, which the difference takes away from both
     variance       against the grey value, by noise.levels, of both in the same way
-    balance        (<e^2> + <std^2>) / sigma^2 - 1,   e = x - mean, sigma^2 of the noise as it was measured
-    explained      R^2 of e, regressed on the mean's own structure: its gradients, and what it loses when blurred by
-                   1, 2 and 4 px
+    balance        (<e^2> + <d^2>) / sigma^2 - 1,   sigma^2 of the noise as it was measured
+    across         the largest <e_i e_j> + <d_i d_j> of lines i and j, some px apart, over sigma^2
+    explained      R^2 of e, regressed on the mean's own structure f(mean), with <e f(mean)> - <d f(d)> in the place of
+                   <e f(mean)>; f: gradients, and what is lost when blurred by 1, 2 and 4 px
     bias           <e> over blocks of 16 px, against their brightness: single pixels would be chosen by their noise
-    repeats        <e e'> / sigma^2 is signal alone, as the noise of two frames is independent;
-                   var(mean - mean') / var(x - x') is noise alone
+    repeats        <e e'> / sigma^2 is signal that was lost, as the noise of two frames is independent;
+                   var(mean - mean') / var(x - x') is noise that was kept
+    spots          places where e, blurred and over the noise's std there, stands out as drawn noise nowhere does
 
-The balance is 0 for the mean of the right posterior: with Gaussian noise of covariance S, Tweedie's formula
-E[s | x] = x + S grad log p(x) gives Cov[s | x] = S d mean / dx, hence <n mean> = <std^2>, <e^2> = sigma^2 - <std^2>.
-More is signal that was lost, less is noise that was kept (or a std that is too small).
+e = x - mean is what was removed, d = s_k - mean what the posterior leaves open. If the posterior is the right one,
+s - mean is uncorrelated with any function of x; hence, for noise n of any kind that is uncorrelated with the signal,
+<e_i e_j> + <d_i d_j> = <n_i n_j>, <e f(mean)> = <d f(d)>, and lost + kept = <d^2> / sigma^2. More is signal that was
+lost, less is noise that was kept (or a posterior that is too narrow).
 
 Letters: P planes [Y, X], G groups of about one grey value, K lags.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cosdd_zoo.data.metrics import gaussian_blur
+from cosdd_zoo.data.outliers import standing_out, threshold
 from cosdd_zoo.noise.levels import Levels, Lines, levels_of
 from cosdd_zoo.noise.lines import BLOCK_PX, Axis, across
 
@@ -32,6 +38,11 @@ Floats = NDArray[np.float64]
 N_LAGS = 10
 N_GROUPS = 12
 BLURS_PX = (1.0, 2.0, 4.0)
+SPOT_BLURS_PX = (1.5, 3.0)
+"""Sigmas of the objects that a microscope shows smallest."""
+SPOT_FARTHEST, SPOT_BEYOND = 6.0, 1.3
+"""In standard deviations of the blurred noise, and times the farthest that drawn noise is."""
+MOST_SPOTS = 64
 
 
 class Curve(NamedTuple):
@@ -76,20 +87,47 @@ def balance_of(residual: Floats, std: Floats, noise_variance: float) -> float:
     return (float(np.mean(residual**2)) + float(np.mean(std**2))) / max(noise_variance, 1e-300) - 1
 
 
-def explained(residual: Floats, mean: Floats) -> float:
-    """R^2 of the residual on the structure of the mean; 0 where the mean has none."""
-    lost = [mean - np.stack([gaussian_blur(m, blur) for m in mean]) for blur in BLURS_PX]
-    features = [*lost, *np.gradient(mean, axis=(1, 2)), mean - mean.mean()]
-    design = np.stack([f.ravel() for f in features])
+def explained(residual: Floats, mean: Floats, open_: Floats) -> float:
+    """R^2 of the residual on the structure of the mean; 0 where the mean has none. open_: sample minus mean."""
+    design = _structure(mean)
     e = (residual - residual.mean()).ravel()
     scale = design.std(axis=1)
     kept = scale > 1e-6 * max(float(np.abs(mean).max()), 1e-300)
     if not kept.any() or e.std() == 0:
         return 0.0
     a = design[kept] / scale[kept, None]
-    right = a @ e
+    right = a @ e - _structure(open_)[kept] / scale[kept, None] @ (open_ - open_.mean()).ravel()
     found, *_ = np.linalg.lstsq(a @ a.T, right, rcond=None)
     return float(np.clip(found @ right / float(e @ e), 0.0, 1.0))
+
+
+def covariance_of(planes: Floats, axis: Axis) -> Floats:
+    """[1 + K], of all that there is at lags 0, 1 .. K, each plane minus its mean."""
+    return _products([(plane if axis == "x" else plane.T) - plane.mean() for plane in planes])
+
+
+def spots_of(residual: Floats, drawn: Floats, std: Floats, drawn_std: Floats) -> list[tuple[int, int, int]]:
+    """Plane, y and x of places where signal alone can be, the most striking first.
+
+    drawn: noise that was drawn; std, drawn_std: the noise's at each pixel. Single pixels, hits that no signal explains,
+    do not count.
+    """
+    e, reference = (_without_hits(v / np.maximum(s, 1e-300)) for v, s in ((residual, std), (drawn, drawn_std)))
+    found: list[tuple[float, tuple[int, int, int]]] = []
+    for blur in SPOT_BLURS_PX:
+        seen, usual = (np.abs(np.stack([gaussian_blur(p, blur) for p in v])) for v in (e, reference))
+        limit = max(SPOT_FARTHEST * float(usual.std() + usual.mean()), SPOT_BEYOND * float(usual.max()))
+        for p, plane in enumerate(seen):
+            while (peak := float(plane.max())) > limit and len(found) < MOST_SPOTS:
+                y, x = np.unravel_index(int(plane.argmax()), plane.shape)
+                found.append((peak / limit, (p, int(y), int(x))))
+                r = round(4 * blur)
+                plane[max(0, y - r) : y + r + 1, max(0, x - r) : x + r + 1] = 0
+    apart: list[tuple[int, int, int]] = []
+    for _, place in sorted(found, reverse=True):
+        if all(place[0] != o[0] or max(abs(place[1] - o[1]), abs(place[2] - o[2])) > 8 for o in apart):
+            apart.append(place)
+    return apart
 
 
 def correlation_with(residual: Floats, mean: Floats) -> dict[str, float]:
@@ -100,8 +138,11 @@ def correlation_with(residual: Floats, mean: Floats) -> dict[str, float]:
     return {name: _pearson(residual, part) for name, part in parts.items()}
 
 
-def bias_of(x: Floats, mean: Floats) -> tuple[Curve, Floats]:
-    """< x - mean > of blocks [G] against their brightness, darkest first, and its standard error."""
+def bias_of(x: Floats, mean: Floats, axis: Axis = "x") -> tuple[Curve, Floats]:
+    """< x - mean > of blocks [G] against their brightness, darkest first, and its standard error.
+
+    axis: of the noise, along which blocks share its offsets: the error is that of independent bands of lines.
+    """
     n_y, n_x = (n // BLOCK_PX for n in x.shape[1:])
     cut = slice(0, n_y * BLOCK_PX), slice(0, n_x * BLOCK_PX)
 
@@ -110,7 +151,9 @@ def bias_of(x: Floats, mean: Floats) -> tuple[Curve, Floats]:
 
     level, e = blocks(mean), blocks(x - mean)
     groups = np.array_split(np.argsort(level, kind="stable"), min(N_GROUPS, max(1, len(level) // 4)))
-    error = np.array([e[g].std() / np.sqrt(max(len(g) - 1, 1)) for g in groups])
+    plane, row, column = np.indices((len(x), n_y, n_x)).reshape(3, -1)
+    band = plane * max(n_y, n_x) + (column if axis == "y" else row)
+    error = np.array([_error(e[g], band[g]) for g in groups])
     return Curve(np.array([level[g].mean() for g in groups]), np.array([e[g].mean() for g in groups])), error
 
 
@@ -135,9 +178,35 @@ def noise_kept(mean: Floats, repeat_mean: Floats, x: Floats, repeat: Floats) -> 
 
 
 def _normed(lines: list[Floats]) -> Floats:
+    mean = _products(lines)
+    return np.asarray(mean[1:] / max(float(mean[0]), 1e-300))
+
+
+def _products(lines: list[Floats]) -> Floats:
+    """[1 + K], means of d_j d_j+k."""
     k = min(N_LAGS, lines[0].shape[1] - 1)
-    total = np.sum([[float((d[:, : d.shape[1] - n] * d[:, n:]).mean()) for n in range(k + 1)] for d in lines], axis=0)
-    return np.asarray(total[1:] / max(float(total[0]), 1e-300))
+    means = [[float((d[:, : d.shape[1] - n] * d[:, n:]).mean()) for n in range(k + 1)] for d in lines]
+    return np.asarray(np.mean(means, axis=0))
+
+
+def _structure(mean: Floats) -> Floats:
+    """[6, N], what is fine in planes, their gradients, and themselves."""
+    lost = [mean - np.stack([gaussian_blur(m, blur) for m in mean]) for blur in BLURS_PX]
+    return np.stack([f.ravel() for f in (*lost, *np.gradient(mean, axis=(1, 2)), mean - mean.mean())])
+
+
+def _without_hits(z: Floats) -> Floats:
+    """Of unit variance; pixels that stand out of their neighbours as far as no signal does are left out."""
+    out = standing_out(torch.from_numpy(z)[:, None])[:, 0].numpy()
+    return np.where(np.abs(out) > threshold(out), 0.0, z)
+
+
+def _error(e: Floats, band: NDArray[np.int64]) -> float:
+    """Standard error of the mean of e, of which those of one band go together; infinite for one band."""
+    _, where = np.unique(band, return_inverse=True)
+    summed = np.bincount(where, e - e.mean())
+    n = len(summed)
+    return float(np.sqrt((summed**2).sum() * n / (n - 1)) / len(e)) if n > 1 else math.inf
 
 
 def _pearson(a: Floats, b: Floats) -> float:

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosdd_zoo.report import curves
-from cosdd_zoo.report.checks import USUAL_SAMPLES, Check, Judged
-from cosdd_zoo.report.evidence import Evidence, axis_in_planes
+from cosdd_zoo.report.checks import USUAL_SAMPLES, Judged
+from cosdd_zoo.report.evidence import Evidence
 from cosdd_zoo.report.figures import png
+from cosdd_zoo.report.lights import Check
+from cosdd_zoo.report.looked_at import axis_in_planes
 from cosdd_zoo.report.pages import Picture, image, page
 from cosdd_zoo.report.reported import ChannelReport, Metrics, Reported
 
@@ -74,7 +76,9 @@ def _channel(own: ChannelReport, e: Evidence, judged: Judged, axis: str, side: i
         Picture(curves.correlation(c, axis), "Correlation of the noise along its axis. Drawn should lie on measured."),
         Picture(curves.variance(c), "Variance of the noise against the grey value. Drawn should lie on measured."),
         Picture(
-            curves.across(c), "The same across the lines, where noise has none: what rises above 0 near 1 px is signal."
+            curves.across(c),
+            "The same across the lines, where noise has none. Drawn, and removed with what is left open, should be 0: "
+            "more is signal that was lost, less is noise that was kept",
         ),
         Picture(
             curves.spectra(e, along),

@@ -11,26 +11,30 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from cosdd_zoo.checkpoint import Checkpoint
+from cosdd_zoo.data.channels import of_channels
 from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import ImageFile, open_image
 from cosdd_zoo.data.metrics import psnr
 from cosdd_zoo.data.opening import open_all
 from cosdd_zoo.data.similarity import LEAST_PX, affine_psnr, fourier_ring_correlation, ssim
-from cosdd_zoo.errors import CosddError, ImageError
-from cosdd_zoo.noise.inspection import Noise, noise_of
+from cosdd_zoo.errors import AxesError, CosddError, ImageError
+from cosdd_zoo.noise.inspection import Noise
 from cosdd_zoo.noise.profile import judge_of
-from cosdd_zoo.report.checks import Check, Curves, Judged, Light, of_channel, of_training, worst
+from cosdd_zoo.report.checks import Curves, Judged, of_channel
 from cosdd_zoo.report.evidence import Evidence, gather
-from cosdd_zoo.report.looked_at import Amount, items_of, on_scale, repeats_in, usual_amount
+from cosdd_zoo.report.lights import Check, Light, worst
+from cosdd_zoo.report.looked_at import Amount, check_channels, items_of, noise_in, on_scale, repeats_in, usual_amount
 from cosdd_zoo.report.measures import correlation_with
+from cosdd_zoo.report.run_checks import of_kind, of_training
 from cosdd_zoo.training.run_folder import checkpoint_of
 from cosdd_zoo.version import __version__
 
+COLUMNS = ("step", "seconds", "nll", "kl", "signal")
 VERDICTS: dict[Light, str] = {
     "good": "Nothing speaks against this model and its result on these images.",
     "fair": "The result can be used with care: look at what is marked.",
     "bad": "Do not rely on this result before what is marked bad is mended.",
-    "unknown": "Nothing could be judged.",
+    "unknown": "Not all could be judged; nothing that was speaks against this model and its result.",
 }
 
 
@@ -49,6 +53,8 @@ class ChannelReport(BaseModel):
     """Of noise that was drawn from the model, measured in the same way."""
     correlation_residual: list[float]
     correlation_residual_across: list[float]
+    covariance_left_across: list[float]
+    """Of the residual and of what the posterior leaves open, over the noise's variance: 0 for the right posterior."""
     variance_measured: list[tuple[float, float]]
     """Pairs of grey value and variance."""
     variance_drawn: list[tuple[float, float]]
@@ -90,7 +96,7 @@ class Report(BaseModel):
     settings: dict[str, Any]
     training: dict[str, Any]
     checks: list[Check]
-    """Of the training; those of the result are the channels'."""
+    """Of the training and the images; those of the result are the channels'."""
     channels: list[ChannelReport]
 
 
@@ -138,8 +144,8 @@ def report(
     much = usual_amount(checkpoint.config.network.n_features, device)
     much = much._replace(**{name: value for name, value in asked.items() if value is not None})
     return report_on(
-        checkpoint, path, _opened(checkpoint, images, axes), _all(reference, axes), _all(repeat, axes), much, device,
-        advance,
+        checkpoint, path, _opened(checkpoint, images, axes), _beside(checkpoint, reference, axes),
+        _beside(checkpoint, repeat, axes), much, device, advance,
     )  # fmt: skip
 
 
@@ -163,9 +169,10 @@ def report_on(
                 item._replace(reference=own.reference)
                 for item, own in zip(again, items_of(images, references, (), network.n_dims, amount), strict=True)
             ]
-    items, scale = on_scale(items)
+    items, scale = on_scale(items, network.noise_axis)
+    check_channels(items, network.n_channels)
+    noises = [noise_in(items, c, network.noise_axis) for c in range(network.n_channels)]  # what has none is said now
     evidence = gather(checkpoint, items, amount.n_samples, device, advance)
-    noises = [noise_of(list(e.x), e.follows) for e in evidence]
     exact = all(pair == (1.0, 0.0) for pair in scale)
     judged = [of_channel(e, noise, network.noise_axis, exact) for e, noise in zip(evidence, noises, strict=True)]
     metrics = read_metrics(path)
@@ -176,7 +183,8 @@ def report_on(
             strict=True,
         )
     )
-    checks = of_training(checkpoint.facts, validation, evidence[0].kl)
+    other = _other_kind(checkpoint, images)
+    checks = [*of_training(checkpoint.facts, validation, evidence[0].kl), of_kind(other)]
     names = list(checkpoint.facts.get("channels", []))
     channels = [
         _channel(names[c] if c < len(names) else f"channel {c}", *parts)
@@ -196,7 +204,7 @@ def report_on(
             n_samples=amount.n_samples,
             reference_scale=[(float(f"{a:.6g}"), float(f"{b:.6g}")) for a, b in scale],
             repeats=found,
-            other_kind=_other_kind(checkpoint, images),
+            other_kind=other,
             settings=checkpoint.config.model_dump(mode="json", exclude={"data"}),
             training={k: v for k, v in facts.items() if k not in ("profile", "images")},
             checks=checks,
@@ -210,13 +218,22 @@ def report_on(
 
 def read_metrics(path: Path) -> Metrics:
     """Of a run folder; empty for a checkpoint alone."""
-    file = path / "metrics.csv" if path.is_dir() else path.parent / "metrics.csv"
-    if not file.is_file():
+    folder = path if path.is_dir() else path.parent
+    file = folder / "metrics.csv"
+    if not (file.is_file() and (folder / "config.yaml").is_file()):
         return Metrics([], {})
+    split: list[str] = []
+    columns: dict[str, list[float]] = {name: [] for name in COLUMNS}
     with file.open(newline="") as opened:
-        rows = [row for row in csv.DictReader(opened) if row.get("split")]
-    names = [name for name in (rows[0] if rows else {}) if name != "split"]
-    return Metrics([row["split"] for row in rows], {name: [float(row[name]) for row in rows] for name in names})
+        for row in csv.DictReader(opened):
+            try:
+                values = [float(row[name]) for name in COLUMNS]
+            except (KeyError, TypeError, ValueError):  # of a run that was killed while it wrote
+                continue
+            split.append(str(row.get("split")))
+            for name, value in zip(COLUMNS, values, strict=True):
+                columns[name].append(value)
+    return Metrics(split, columns)
 
 
 def _channel(name: str, e: Evidence, judged: Judged, noise: Noise) -> ChannelReport:
@@ -242,6 +259,7 @@ def _channel(name: str, e: Evidence, judged: Judged, noise: Noise) -> ChannelRep
         correlation_drawn=_short(c.drawn),
         correlation_residual=_short(c.residual),
         correlation_residual_across=_short(c.residual_across),
+        covariance_left_across=_short(c.left_across),
         variance_measured=_pairs(c.variance_measured.x, c.variance_measured.y),
         variance_drawn=_pairs(c.variance_drawn.x, c.variance_drawn.y),
         variance_residual=_pairs(c.variance_residual.x, c.variance_residual.y),
@@ -297,12 +315,23 @@ def _opened(checkpoint: Checkpoint, images: Any, axes: str | None) -> list[Image
         raise ImageError(f"{error} These are the model's training images: name others to look at.") from None
 
 
-def _all(sources: Any, axes: str | None) -> list[ImageFile]:
+def _beside(checkpoint: Checkpoint, sources: Any, axes: str | None) -> list[ImageFile]:
+    """References or repeats, opened as the images are; by their own axes where they have fewer, as one for all frames
+    has.
+    """
     if sources is None:
         return []
-    if isinstance(sources, (str, Path)):
-        sources = [sources]
-    return [open_image(path, axes) for path in find_images(sources)]
+    data = checkpoint.config.data
+    paths = find_images([sources] if isinstance(sources, (str, Path)) else list(sources))
+    out = []
+    for path in paths:
+        try:
+            image = open_image(path, axes or data.axes)
+        except AxesError:
+            image = open_image(path)
+        chosen = data.channels if image.n_channels != checkpoint.config.network.n_channels else None
+        out.append(of_channels(image, chosen))
+    return out
 
 
 def _short(values: Any) -> list[float]:
