@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from cosdd_zoo.export.package import PackageReport
     from cosdd_zoo.noise.inspected import Inspected
     from cosdd_zoo.report.reported import Reported
-    from cosdd_zoo.synthetic import NoiseModel
+    from cosdd_zoo.synthetic.noise_model import NoiseModel
     from cosdd_zoo.zoo.upload import Uploaded
 
 __all__ = [
@@ -170,7 +170,7 @@ def noise_model(run: str | Path, device: str = "auto") -> NoiseModel:
 
     Raises CheckpointError for anything else; a package (.zip) lacks the part that draws noise.
     """
-    from cosdd_zoo.synthetic import NoiseModel
+    from cosdd_zoo.synthetic.noise_model import NoiseModel
 
     return NoiseModel(checkpoint_of(Path(run)), device)
 

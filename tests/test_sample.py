@@ -8,15 +8,16 @@ import pytest
 import tifffile
 import xarray
 from models import few_features, model, scaling
+from test_report import KEPT, TRUTH
 from typer.testing import CliRunner
 
 import cosdd_zoo
-from cosdd_zoo import synthetic
 from cosdd_zoo.checkpoint import Checkpoint
 from cosdd_zoo.cli import app
 from cosdd_zoo.config import preset
 from cosdd_zoo.errors import CheckpointError, ConfigError, ImageError
-from cosdd_zoo.synthetic import NoiseModel
+from cosdd_zoo.synthetic import noise_model as drawing
+from cosdd_zoo.synthetic.noise_model import NoiseModel
 
 FACTS: dict[str, Any] = {"dtype": "uint16", "quantisation_step": [1.0]}
 
@@ -58,18 +59,69 @@ def test_strips_are_those_of_the_whole_image(
     axis: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawer = noise_model({}, noise_axis=axis, n_dims=len(shape), downsample=(True,), signal_layers=1)
-    image = clean(*shape)
-    whole, prior = drawer.add(image, axes="ZYX"[-len(shape) :]), drawer.imagine(shape)
+    image, axes = clean(*shape), "ZYX"[-len(shape) :]
+    whole, prior = drawer.redraw(image, axes=axes), drawer.imagine(shape)
     assert len(drawer.strips(shape)) == 1
-    monkeypatch.setattr(synthetic, "map_bytes", lambda device: 4 * 6 * 16 * 40)
+    in_strips(monkeypatch)
     assert len(drawer.strips(shape)) > 1
     for bounds in drawer.strips(shape) if axis != "none" else ():
         along = "zyx"[-len(shape) :].index(axis)
         assert bounds[along][:2] == [0, shape[along]]
-    np.testing.assert_allclose(drawer.add(image, axes="ZYX"[-len(shape) :]), whole, rtol=1e-4, atol=1e-2)
-    cut = drawer.imagine(shape)
-    np.testing.assert_allclose(cut.noisy, prior.noisy, rtol=1e-4, atol=1e-2)
-    np.testing.assert_allclose(cut.signal, prior.signal, rtol=1e-4, atol=1e-2)
+    for found, expected in ((drawer.redraw(image, axes=axes), whole), (drawer.imagine(shape), prior)):
+        np.testing.assert_allclose(found.noisy, expected.noisy, rtol=1e-4, atol=1e-2)
+        np.testing.assert_allclose(found.signal, expected.signal, rtol=1e-4, atol=1e-2)
+
+
+def in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if memory sufficed for a few lines."""
+    monkeypatch.setattr(drawing, "map_bytes", lambda device: 4 * 6 * 16 * 40)
+    monkeypatch.setattr(drawing, "LEAST_LINES_PX", 16)
+
+
+def test_copies_of_a_trained_model_do_not_depend_on_strips_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawer = trained()
+    image = TRUTH[0].astype(np.float32)
+    whole = drawer.add(image)
+    in_strips(monkeypatch)
+    monkeypatch.setattr(drawing, "LEAST_LINES_PX", 64)
+    assert len(drawer.strips(image.shape)) == 3
+    differ = np.abs(drawer.add(image).astype(int) - whole.astype(int))
+    assert differ.max() <= 1 and (differ > 0).mean() < 1e-3  # a grey value that was nearly another
+
+
+def trained() -> NoiseModel:
+    return cosdd_zoo.noise_model(KEPT / "stripes.safetensors", "cpu")
+
+
+def test_two_images_two_names_and_two_copies_have_noise_of_their_own(tmp_path: Path) -> None:
+    drawer = trained()
+
+    def noise(image: Any, **how: Any) -> Any:
+        return (drawer.add(image, **how).astype(float) - image).ravel()
+
+    image = TRUTH[0, :96, :96].astype(np.float32)
+    first = noise(image)
+    for other in (noise(image[::-1].copy()), noise(image, copy=1), noise(image, seed=1), noise(image, seed=2**31)):
+        assert abs(np.corrcoef(first, other)[0, 1]) < 0.1
+    assert np.array_equal(first, noise(image))
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "i.tif", image)
+    found = run("sample", KEPT / "stripes.safetensors", tmp_path, "-r", "-o", tmp_path / "o")
+    assert found.exit_code == 0, found.output
+    drawn = [tifffile.imread(tmp_path / "o" / folder / "i_noisy.tif").astype(float) - image for folder in "ab"]
+    assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 0.1
+
+
+def test_noise_that_is_off_zero_where_the_model_has_seen_nothing_like_it_is_told(tmp_path: Path) -> None:
+    model = KEPT / "stripes.safetensors"
+    rng = np.random.default_rng(0)
+    flat = np.full((128, 128), 250, np.float32) + rng.random((128, 128)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "flat.tif", flat)
+    tifffile.imwrite(tmp_path / "usual.tif", TRUTH[0])
+    said = run("sample", model, tmp_path / "flat.tif", tmp_path / "usual.tif", "-o", tmp_path / "o").stderr
+    assert "flat_noisy.tif: around grey value" in said and "too dark" in said
+    assert "usual_noisy.tif:" not in said
 
 
 def test_a_copy_is_of_the_camera_s_type_and_levels_and_comes_back_as_it_went_in() -> None:
@@ -89,9 +141,10 @@ def test_each_seed_copy_frame_and_image_has_other_noise_and_the_same_again(tmp_p
     assert not any(np.array_equal(noisy, first[0]) for noisy in (*(o[0] for o in others), first[1]))
 
 
-def test_less_exposure_is_less_signal_above_the_pedestal() -> None:
+def test_less_exposure_is_less_signal_above_the_pedestal(monkeypatch: pytest.MonkeyPatch) -> None:
     drawer, image = noise_model({}), clean(24, 40)
     at_half = 80 + 0.5 * (image - 80)  # the pedestal of the model's scaling
+    monkeypatch.setattr(drawing, "number_of", lambda name, index, copy: 7)  # it is another image, with other noise
     np.testing.assert_allclose(drawer.add(image, exposure=0.5), drawer.add(at_half), rtol=1e-4, atol=1e-3)
 
 
@@ -104,6 +157,10 @@ def test_redrawn_is_a_posterior_sample_and_noise_on_it() -> None:
 
 
 def test_a_model_of_one_channel_draws_each_of_several_and_one_of_two_takes_both() -> None:
+    image = clean(2, 24, 40)
+    single = noise_model()
+    both = single.add(image, axes="CYX")
+    assert both.shape == (2, 24, 40) and not np.array_equal(both[0], both[1])
     two = noise_model({"dtype": "uint16", "quantisation_step": [1.0, 0.0]}, n_channels=2)
     assert two.add(clean(2, 24, 40), axes="CYX").shape == (2, 24, 40)
     with pytest.raises(ImageError, match="trained on 2"):
@@ -176,11 +233,48 @@ def test_what_is_there_is_not_replaced_unless_asked_and_nothing_is_drawn_before_
         ([], "IMAGES are missing"),
         (["a.tif", "--kind", "reconstructions", "--exposure", "0.5"], "does not go with"),
         (["a.tif", "--format", "jpeg"], "choose one of same"),
+        (["a.tif", "--exposure", "inf"], "is no factor"),
+        (["--kind", "prior", "--size", "²x40"], "is no size"),
+        (["--kind", "prior", "--size", "32x32", "--axes", "YX"], "leave out --format, --axes"),
     ],
 )
 def test_each_mistake_has_its_sentence(arguments: list[str], sentence: str, folder: Path) -> None:
     given = [folder / a if a == "a.tif" else a for a in arguments]
     assert sentence in str(run("sample", folder / "model.safetensors", *given, "-o", folder / "o").exception)
+
+
+def test_two_images_whose_results_would_have_one_name_are_refused_before_anything_is_drawn(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "a.tif").write_bytes((folder / "a.tif").read_bytes())
+    both = folder / "a.tif", folder / "sub" / "a.tif"
+    found = run("sample", folder / "model.safetensors", *both, "-o", folder / "o", "--overwrite")
+    assert "would both be" in str(found.exception) and not list((folder / "o").iterdir())
+
+
+def test_what_was_drawn_into_a_folder_is_no_image_to_draw_from(folder: Path) -> None:
+    command = ("sample", folder / "model.safetensors", folder, "-o", folder, "--overwrite")
+    for _ in range(2):
+        assert run(*command).exit_code == 0
+    assert sorted(p.name for p in folder.glob("*noisy*")) == ["a_noisy.tif", "b_noisy.tif"]
+
+
+def test_a_plate_of_copies_is_a_plate(tmp_path: Path) -> None:
+    from stores import plate
+
+    checkpoint().save(tmp_path / "model.safetensors")
+    fields = {"A/1/0": clean(24, 40).astype(np.uint16), "A/2/0": clean(24, 40).astype(np.uint16)}
+    store = plate(tmp_path / "plate.ome.zarr", fields, "yx")
+    found = run("sample", tmp_path / "model.safetensors", store, "-o", tmp_path / "o")
+    assert found.exit_code == 0, found.exception
+    (made,) = (tmp_path / "o").iterdir()
+    assert len(cosdd_zoo.open_images([made])) == len(cosdd_zoo.open_images([store]))
+
+
+def test_numbers_that_are_none_are_refused() -> None:
+    drawer = noise_model()
+    for how in ({"seed": -1}, {"seed": 2**32}, {"exposure": float("nan")}, {"exposure": -1.0}):
+        with pytest.raises(ConfigError, match=r"is no (seed|exposure)"):
+            drawer.add(clean(24, 40), **how)
 
 
 def test_a_clean_image_of_other_grey_values_is_told(folder: Path) -> None:

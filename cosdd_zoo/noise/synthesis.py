@@ -25,7 +25,7 @@ from cosdd_zoo.networks.latent_noise import latent_noise
 from cosdd_zoo.noise.sampling import draws, sample_lines
 
 N_ROUNDS = 3
-"""Of a copy. Each sees as far as the networks do, so that a copy sees so many times as far."""
+"""Of a copy."""
 
 
 class Synthetic(NamedTuple):
