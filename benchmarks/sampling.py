@@ -27,7 +27,7 @@ from cosdd_zoo.noise.autocorrelation import autocorrelation
 from cosdd_zoo.noise.lines import Axis
 from cosdd_zoo.report.measures import correlation_of, variance_of
 
-N_LAGS, N_CLASSES, MOST_FRAMES = 10, 10, 8
+N_LAGS, N_CLASSES, MOST_FRAMES = 10, 10, 24
 N_SAMPLES = 16
 Frames = NDArray[np.float64]  # [S, Y, X]
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cosdd_zoo.errors import OutputError
 from cosdd_zoo.options import Axes, Images, Overwrite, Quiet
 
 if TYPE_CHECKING:
@@ -31,10 +30,11 @@ def inspect(
     from rich.console import Console
 
     from cosdd_zoo import api
+    from cosdd_zoo.data.beside import refuse_what_is_there
 
     folder = output or (None if as_json else Path("cosdd-inspect"))
     if folder is not None and not overwrite:
-        _refuse_what_is_there(folder)
+        refuse_what_is_there(folder, (PAGE, FACTS, SETTINGS))
     console = Console(stderr=True, quiet=quiet)
     with console.status("Looking at the noise"):
         found = api.inspect(images, axes=axes, channels=channels)
@@ -48,16 +48,8 @@ def inspect(
         typer.echo(f"{page}  (open it in a browser)", err=as_json)
 
 
-def _refuse_what_is_there(folder: Path) -> None:
-    if taken := [name for name in (PAGE, FACTS, SETTINGS) if (folder / name).exists()]:
-        raise OutputError(f"{folder} holds {', '.join(taken)} already: choose another -o, or use --overwrite.")
-
-
 def _write(found: Inspected, folder: Path, overwrite: bool) -> Path:
-    """All three files or none of them; returns the page."""
-    from contextlib import ExitStack
-
-    from cosdd_zoo.data.beside import beside, make_folder
+    from cosdd_zoo.data.beside import write_together
     from cosdd_zoo.noise.advice import as_yaml
     from cosdd_zoo.report.inspect_page import inspect_page
 
@@ -67,10 +59,7 @@ def _write(found: Inspected, folder: Path, overwrite: bool) -> Path:
         SETTINGS: as_yaml(found.advice.settings, title),
         PAGE: inspect_page(found),
     }
-    make_folder(folder)
-    with ExitStack() as stack:
-        for name, text in texts.items():
-            stack.enter_context(beside(folder / name, overwrite)).write_text(text, encoding="utf-8")
+    write_together(folder, texts, overwrite)
     return folder / PAGE
 
 

@@ -41,11 +41,12 @@ def report(
 ) -> None:
     """After training: may the result be believed, and where not? Lights, pictures and curves on one page."""
     from cosdd_zoo import api
+    from cosdd_zoo.data.beside import refuse_what_is_there
     from cosdd_zoo.inference.progress import steps
 
     folder = output or (None if as_json else run if run.is_dir() else run.parent)
     if folder is not None and not overwrite:
-        _refuse_what_is_there(folder)
+        refuse_what_is_there(folder, (PAGE, FACTS))
     if folder is not None:
         _check_writable(folder)
     if samples is not None and samples % 4:
@@ -63,11 +64,6 @@ def report(
         typer.echo(f"{_write(found, folder, overwrite)}  (open it in a browser)", err=as_json)
 
 
-def _refuse_what_is_there(folder: Path) -> None:
-    if taken := [name for name in (PAGE, FACTS) if (folder / name).exists()]:
-        raise OutputError(f"{folder} holds {', '.join(taken)} already: choose another -o, or use --overwrite.")
-
-
 def _check_writable(folder: Path) -> None:
     """Before the work. Raises OutputError where nothing can be written."""
     import os
@@ -80,17 +76,11 @@ def _check_writable(folder: Path) -> None:
 
 
 def _write(found: Reported, folder: Path, overwrite: bool) -> Path:
-    """Both files, each complete or not there; returns the page."""
-    from contextlib import ExitStack
-
-    from cosdd_zoo.data.beside import beside, make_folder
+    from cosdd_zoo.data.beside import write_together
     from cosdd_zoo.report.report_page import report_page
 
     texts = {FACTS: found.facts.model_dump_json(indent=2) + "\n", PAGE: report_page(found)}
-    make_folder(folder)
-    with ExitStack() as stack:
-        for name, text in texts.items():
-            stack.enter_context(beside(folder / name, overwrite)).write_text(text, encoding="utf-8")
+    write_together(folder, texts, overwrite)
     return folder / PAGE
 
 

@@ -3,8 +3,8 @@
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +80,20 @@ def _rename(finished: Path, path: Path) -> None:
     os.replace(path, old)
     os.replace(finished, path)
     _remove(old)
+
+
+def refuse_what_is_there(folder: Path, names: Sequence[str]) -> None:
+    """Raises OutputError where a folder holds some of these files already."""
+    if taken := [name for name in names if (folder / name).exists()]:
+        raise OutputError(f"{folder} holds {', '.join(taken)} already: choose another -o, or use --overwrite.")
+
+
+def write_together(folder: Path, texts: Mapping[str, str], overwrite: bool) -> None:
+    """Texts as files of a folder, which get their names once all are written. Raises OutputError as `beside` does."""
+    make_folder(folder)
+    with ExitStack() as stack:
+        for name, text in texts.items():
+            stack.enter_context(beside(folder / name, overwrite)).write_text(text, encoding="utf-8")
 
 
 def make_folder(path: Path) -> None:
