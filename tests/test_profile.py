@@ -15,7 +15,7 @@ from test_inspect import QUICK
 from typer.testing import CliRunner
 
 import cosdd_zoo
-from cosdd_zoo.checkpoint import load_checkpoint
+from cosdd_zoo.checkpoint import Checkpoint, load_checkpoint
 from cosdd_zoo.cli import app
 from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.images import open_image
@@ -23,7 +23,9 @@ from cosdd_zoo.data.metrics import gaussian_blur
 from cosdd_zoo.data.simulate import NOISES, scene_stack
 from cosdd_zoo.data.simulate.noises import PEDESTAL
 from cosdd_zoo.export.export import export
-from cosdd_zoo.noise.profile import Profile, differences, profile_of
+from cosdd_zoo.noise.profile import Profile, described, differences, profile_of
+from cosdd_zoo.noise.spread import Spread
+from cosdd_zoo.noise.surprise import unlikely
 
 
 def jpeg(frame: NDArray[Any]) -> NDArray[np.uint8]:
@@ -95,6 +97,54 @@ def test_what_cannot_be_judged_is_not(profiles: dict[str, Profile]) -> None:
     assert profile_of([from_array(np.ones((3, 64, 64)), "SYX")], "x") is None
 
 
+# by the likelihood of a trained model
+
+
+@pytest.fixture(scope="module")
+def judged() -> tuple[Profile, Checkpoint]:
+    """A profile of a trained model's own, with how well its likelihood fits frames of the training's kind."""
+    found = load_checkpoint(Path(__file__).parent / "kept" / "stripes.safetensors")
+    frames = [from_array(scene_stack(NOISES["stripes"](), n_frames=4, seed=31).noisy, "TYX")]
+    return Profile.model_validate(described(frames, found.config, found)["profile"]), found
+
+
+WORSE: dict[str, tuple[Any, str]] = {
+    "turned": (np.rot90, "correlated otherwise than along the model's noise axis x"),
+    "a third more gain": (lambda x: PEDESTAL + 1.3 * (x - PEDESTAL), "unlikely by the model's likelihood (NLL"),
+    "mean of two pixels": (lambda x: (x + np.roll(x, 1, 0)) / 2, "correlated otherwise"),
+}
+
+
+@pytest.mark.parametrize("name", WORSE)
+def test_a_trained_model_s_likelihood_tells_changes_that_are_small(
+    name: str, judged: tuple[Profile, Checkpoint]
+) -> None:
+    profile, found = judged
+    fits, model, (change, words) = [c.fit for c in profile.channels], found.model(), WORSE[name]
+    for frame in scene_stack(NOISES["stripes"](), n_frames=3, seed=77).noisy.astype(np.float64):
+        assert unlikely(frame[None], fits, model, [1.0], "x") == []
+        (said,) = unlikely(np.ascontiguousarray(change(frame))[None], fits, model, [1.0], "x")
+        assert words in said
+
+
+def test_what_an_image_shows_is_not_held_against_it(judged: tuple[Profile, Checkpoint]) -> None:
+    """Other scenes, darker and brighter ones: their NLL differs, and the likelihood fits them all the same."""
+    profile, found = judged
+    for scene, photons in (("nuclei", 20.0), ("lattice", 40.0), ("filaments", 10.0)):
+        frame = scene_stack(NOISES["stripes"](), scene, 1, photons=photons, seed=5).noisy[0].astype(np.float64)
+        assert unlikely(frame[None], [c.fit for c in profile.channels], found.model(), [1.0], "x") == []
+
+
+def test_a_model_without_ar_decoder_is_not_asked(judged: tuple[Profile, Checkpoint]) -> None:
+    noisy = scene_stack(NOISES["stripes"](), n_frames=1, seed=77).noisy[0]
+    image = from_array(PEDESTAL + 1.3 * (noisy.astype(np.float64) - PEDESTAL), "YX")
+    profile, found = judged
+    blind = Spread(mean=0.0, std=10.0)  # to the variance
+    profile = profile.model_copy(update={"channels": [profile.channels[0].model_copy(update={"ratio": blind})]})
+    assert differences(image, profile, [0], object(), [1.0]) == differences(image, profile, [0]) == []
+    assert differences(image, profile, [0], found.model(), [1.0]) != []
+
+
 # through training, export and denoising
 
 
@@ -139,6 +189,7 @@ def test_strict_refuses_the_image_and_does_the_others(folder: Path, tmp_path: Pa
 
 def test_a_resumed_run_and_a_distilled_model_keep_a_profile(folder: Path, tmp_path: Path) -> None:
     resumed = cosdd_zoo.resume(folder / "run", max_steps=2, quiet=True)
-    assert cosdd_zoo.load(resumed.folder).facts["profile"]["noise_axis"] == "x"
+    profile = cosdd_zoo.load(resumed.folder).facts["profile"]
+    assert profile["noise_axis"] == "x" and profile["channels"][0]["fit"]["nll"]["mean"] != 0
     small = cosdd_zoo.distill(folder / "run", [folder / "train.tif"], tmp_path / "small", max_steps=1, quiet=True)
     assert "profile" in cosdd_zoo.load(small.folder).facts
