@@ -16,6 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from cosdd_zoo import api
+from cosdd_zoo.data.beside import write_together
 from cosdd_zoo.data.metrics import affine_fit, best_gaussian, psnr
 from cosdd_zoo.data.pictures import panel
 from cosdd_zoo.data.simulate import confocal_stack
@@ -73,12 +74,24 @@ def run_demo(output: Path, real: bool, max_time: float | None, overwrite: bool, 
     draw(scene, tifffile.imread(saved.path).reshape(scene.noisy.shape), picture)
     with as_file(files("cosdd_zoo") / "demo_data" / scene.card) as card:
         api.export(run, package, card=card, n_samples=scene.n_samples, figures=dict(figures._asdict()), overwrite=True)
-    report = api.check(package)
+    checked = api.check(package)
+    looked = _reported(run, quiet)
     yield f"denoised TIFF    {saved.path}"
-    yield f"package          {package}  (check: {'passed' if report.passed else 'FAILED'}, {len(report.rules)} rules)"
+    yield f"package          {package}  (check: {'passed' if checked.passed else 'FAILED'}, {len(checked.rules)} rules)"
     yield f"before and after {picture}"
+    yield f"report           {looked}"
     yield from table(figures, real)
     yield f"in {(time.monotonic() - began) / 60:.1f} minutes, {trained.facts['steps']} steps"
+
+
+def _reported(run: Path, quiet: bool) -> str:
+    """The report on the run, written into its folder: where it is, and its verdict."""
+    from cosdd_zoo.report.report_page import report_page
+
+    with steps("report", 1, quiet) as advance:
+        found = api.report(run, n_items=1, n_samples=16, advance=advance)
+    write_together(run, {"report.html": report_page(found)}, overwrite=True)
+    return f"{run / 'report.html'}  ({found.facts.verdict})"
 
 
 def table(figures: Figures, real: bool) -> list[str]:

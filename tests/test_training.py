@@ -142,7 +142,9 @@ def test_an_existing_run_is_never_overwritten_unasked(tmp_path: Path, images: Pa
     with pytest.raises(OutputError, match="exists and is not empty: choose another -o, remove it, or continue it"):
         quick_run([images], tmp_path / "run")
     assert (run.folder / "metrics.csv").read_text() == before
+    (tmp_path / "run" / "report.html").write_text("of the model that was here before")
     quick_run([images], tmp_path / "run", overwrite=True, max_steps=3)
+    assert not (tmp_path / "run" / "report.html").exists()
     assert [r["step"] for r in metrics(run.folder)] == ["3"]
 
 

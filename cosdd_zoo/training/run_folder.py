@@ -5,6 +5,7 @@ metrics.csv         one row every few steps, one a validation
 best.safetensors    the averaged weights with the lowest validation loss: the model
 last.safetensors    the averaged weights of the last validation
 state.safetensors   what --resume needs: weights, averages, optimiser, counters
+report.html, .json  what `cosdd-zoo report` found of the model
 previews/           noisy, one sample, mean (and direct) of one crop, as training goes
 """
 
@@ -71,6 +72,7 @@ class RunFolder:
         if not self.path.is_dir():
             return
         files = [self.config_file, self.metrics_file, self.best, self.last, self.state]
+        files += [self.path / "report.html", self.path / "report.json"]  # of that run's model
         for path in (*files, *self.previews.glob("*.png"), *self.path.glob("tensorboard/events*")):
             path.unlink(missing_ok=True)
 
