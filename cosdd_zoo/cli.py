@@ -107,6 +107,8 @@ def _print_run(run: Any) -> None:
         typer.secho(sentence, fg="yellow", err=True)
     if run.stopped_by in ("SIGINT", "SIGTERM"):
         typer.echo(f"Interrupted. Continue with: cosdd-zoo train --resume {run.folder}", err=True)
+    else:
+        typer.echo(f"Whether its result may be believed: cosdd-zoo report {run.folder}", err=True)
 
 
 def _dry_run(images: list[str], config: Any) -> None:
