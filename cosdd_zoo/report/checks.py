@@ -223,7 +223,7 @@ def _spots(e: Evidence, measured: Levels, drawn: Levels) -> Check:
         light=light,
         found="Nowhere does the residual, blurred as a small object is, stand out of what noise makes of it."
         if not found
-        else f"In {len(found)} places more was removed than noise ever is; y and x in the pieces shown: {where}.",
+        else f"In {len(found)} place{'s' * (len(found) != 1)} more was removed than noise ever is; y and x in the pieces shown: {where}.",
         advice="" if light == "good" else "Look there, in the residual: a small object, or a hit of the detector?",
         figures={"places": float(len(found))},
     )
