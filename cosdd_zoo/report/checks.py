@@ -216,14 +216,14 @@ def _spots(e: Evidence, measured: Levels, drawn: Levels) -> Check:
     floor = 0.1 * float(np.sqrt(np.mean(std**2)))
     found = spots_of(e.residual, e.drawn - e.drawn_signal, np.maximum(std, floor), np.maximum(drawn_std, floor))
     where = ", ".join(f"({y}, {x})" + (f" in plane {p}" if len(e.x) > 1 else "") for p, y, x in found[:5])
-    light = graded(len(found), SPOTS)
+    light, count = graded(len(found), SPOTS), "one place" if len(found) == 1 else f"{len(found)} places"
     return Check(
         key="spots",
         title="No object was removed",
         light=light,
         found="Nowhere does the residual, blurred as a small object is, stand out of what noise makes of it."
         if not found
-        else f"In {len(found)} place{'s' * (len(found) != 1)} more was removed than noise ever is; y and x in the pieces shown: {where}.",
+        else f"In {count} more was removed than noise ever is; y and x in the pieces shown: {where}.",
         advice="" if light == "good" else "Look there, in the residual: a small object, or a hit of the detector?",
         figures={"places": float(len(found))},
     )
