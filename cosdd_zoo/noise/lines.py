@@ -215,6 +215,13 @@ def band_of(n_rows: int, n_columns: int, block_px: int) -> NDArray[np.int64]:
     return np.asarray(rows * parts + columns // each)
 
 
+def error_of_mean(values: Floats, group: NDArray[np.int64]) -> float:
+    """Standard error of the mean of values [N], of which those of one group, as pixels of a line, go together."""
+    _, where = np.unique(group, return_inverse=True)
+    summed = np.bincount(where, values - values.mean())
+    return float(np.sqrt((summed**2).sum()) / len(values))
+
+
 def _for_few(n: int) -> float:
     """Student's quantile over the normal one at CERTAIN, for n degrees of freedom (Cornish and Fisher's expansion)."""
     return 1 + 4.25 / max(n, 1) + 16 / max(n, 1) ** 2

@@ -18,6 +18,7 @@ from cosdd_zoo.devices import found_device
 from cosdd_zoo.errors import ImageError
 from cosdd_zoo.noise.frames import LEAST_PX
 from cosdd_zoo.noise.inspection import Noise, noise_of
+from cosdd_zoo.noise.lines import error_of_mean
 
 Floats = NDArray[np.float64]
 DEPTH_PX = 24
@@ -157,10 +158,10 @@ def on_scale(items: Sequence[Item], noise_axis: str = "x") -> tuple[list[Item], 
         a = float(np.mean((s - s.mean()) * (x - x.mean()))) / square if square > 0 else 1.0
         left, centred = x - s - float(np.mean(x - s)), s - s.mean()
         lines = np.concatenate([_lines(item.x[c].shape, noise_axis, n) for n, item in enumerate(items)])
-        of_slope = _error(lines, left * centred) / max(square, 1e-300)
+        of_slope = error_of_mean(left * centred, lines) / max(square, 1e-300)
         is_same = abs(a - 1) < max(SAME_SCALE, 3 * of_slope)
         off = abs(float(x.mean() - s.mean()))
-        is_same &= off < max(SAME_SCALE * math.sqrt(square), 3 * _error(lines, left))
+        is_same &= off < max(SAME_SCALE * math.sqrt(square), 3 * error_of_mean(left, lines))
         fits.append((1.0, 0.0) if is_same or a <= 0 else (a, float(x.mean() - a * s.mean())))
     scaled = []
     for item in items:
@@ -177,13 +178,6 @@ def _lines(shape: tuple[int, ...], noise_axis: str, item: int) -> NDArray[np.int
     others = [own[a] for a in range(len(shape)) if a != along]
     number = others[0] if len(others) == 1 else others[0] * max(shape) + others[1]
     return np.asarray(number.ravel() + item * 2 * max(shape) ** 2)
-
-
-def _error(lines: NDArray[np.int64], values: Floats) -> float:
-    """Standard error of a mean of values, of which those of one line go together."""
-    _, where = np.unique(lines, return_inverse=True)
-    summed = np.bincount(where, values - values.mean())
-    return float(np.sqrt((summed**2).sum()) / len(values))
 
 
 def usual_amount(n_features: int, device: str) -> Amount:

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from cosdd_zoo.data.metrics import gaussian_blur
 from cosdd_zoo.data.outliers import standing_out, threshold
 from cosdd_zoo.noise.levels import Levels, Lines, levels_of
-from cosdd_zoo.noise.lines import BLOCK_PX, Axis, across
+from cosdd_zoo.noise.lines import BLOCK_PX, Axis, across, error_of_mean
 
 Floats = NDArray[np.float64]
 N_LAGS = 10
@@ -202,11 +202,9 @@ def _without_hits(z: Floats) -> Floats:
 
 
 def _error(e: Floats, band: NDArray[np.int64]) -> float:
-    """Standard error of the mean of e, of which those of one band go together; infinite for one band."""
-    _, where = np.unique(band, return_inverse=True)
-    summed = np.bincount(where, e - e.mean())
-    n = len(summed)
-    return float(np.sqrt((summed**2).sum() * n / (n - 1)) / len(e)) if n > 1 else math.inf
+    """Of the mean of e, of which those of one band go together; infinite for one band."""
+    n = len(np.unique(band))
+    return error_of_mean(e, band) * math.sqrt(n / (n - 1)) if n > 1 else math.inf
 
 
 def _pearson(a: Floats, b: Floats) -> float:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.axes import spatial_axes
@@ -20,6 +19,7 @@ from cosdd_zoo.data.results import canvas, result_path
 from cosdd_zoo.data.writing import write_tiff
 from cosdd_zoo.errors import ConfigError, OutputError
 from cosdd_zoo.inference.estimate import Advance
+from cosdd_zoo.noise.lines import error_of_mean
 from cosdd_zoo.synthetic.noise_model import Kind, NoiseModel, Strip
 
 OFF, FEWEST = 0.1, 500
@@ -43,7 +43,7 @@ def bias_said(strip: Strip) -> str:
                 continue
             mean, std = float(e[chosen].mean()), float(e[chosen].std())
             columns = np.broadcast_to(np.arange(e.shape[1]), e.shape)
-            error = max(_error(e[chosen] - mean, along[chosen]) for along in (line, columns))
+            error = max(error_of_mean(e[chosen], along[chosen]) for along in (line, columns))
             if abs(mean) - 3 * error > OFF * std:
                 return (
                     f"around grey value {float(level[chosen].mean()):.4g} the copies are {abs(mean):.3g} too "
@@ -159,9 +159,3 @@ def check_free(paths: Sequence[Path]) -> None:
     if taken := [path for path in paths if path.exists()]:
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
         raise OutputError(f"{taken[0]}{more} is there already: choose another -o, or use --overwrite.")
-
-
-def _error(e: NDArray[np.float64], line: NDArray[np.int64]) -> float:
-    """Standard error of a mean of which values of one line go together."""
-    _, where = np.unique(line, return_inverse=True)
-    return float(np.sqrt((np.bincount(where, e) ** 2).sum()) / len(e))
