@@ -5,8 +5,9 @@
 For copies of the truth, where there is one, copies of denoised frames, and reconstructions: the largest difference of
 the noise's correlation at lags 1 to 10 along the noise axis, and the difference of its variance in classes of grey
 value, from those of the real noise. With a truth the noise is noisy minus truth, and the drawn noise is a copy
-minus what it was made of. Without one both are measured in the noisy images alone, in the same way: differences of high
-order across the lines (cosdd_zoo.report.measures), so that signal cannot be taken for noise.
+minus what it was made of. Without one both are measured in the images alone, in the same way: differences of high
+order across the lines (cosdd_zoo.report.measures), so that signal cannot be taken for noise. What is drawn has the
+noisy images' signal, so the classes are the same pixels on both sides: those of about one grey value in these.
 
 Asked for: correlation within 0.03, variance within 10 %.
 """
@@ -89,9 +90,9 @@ def known(noise: Frames, truth: Frames, drawn: Frames, clean: Frames, axis: Axis
 def measured(noisy: Frames, drawn: Frames, axis: Axis) -> tuple[float, Frames]:
     """The same of noisy images whose truth nobody knows."""
     apart = float(np.abs(correlation_of(noisy, axis) - correlation_of(drawn, axis)).max())
-    real, made = (variance_of(v, v, axis) for v in (noisy, drawn))
-    ratio = np.interp(real.level, made.level, made.variance) / real.variance
-    return apart, np.array([part.mean() for part in np.array_split(ratio, N_CLASSES)])
+    real, made = (variance_of(v, noisy, axis) for v in (noisy, drawn))
+    groups = np.array_split(np.arange(len(real.level)), N_CLASSES)
+    return apart, np.array([made.variance[g].sum() / real.variance[g].sum() for g in groups])
 
 
 if __name__ == "__main__":

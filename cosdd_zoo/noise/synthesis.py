@@ -2,10 +2,13 @@ r"""Images that were never taken: a signal, and noise on it as the model has lea
 
     reconstruction    z ~ q(z | x)      s = f(code(z)),   x' ~ p(x | code(z))
     prior             z ~ p(z)          the same
-    copy of s         x_0 = s,   x_n+1 = s + (x' - f(code)),   x' ~ p(x' | code(z)),   z = E q(z | x_n),   n = 0, 1, 2
+    copy of s         x_0 = s,   x_n+1 = s + (x' - f(c_n)),   x' ~ p(x' | c_n),   n = 0 .. N_ROUNDS - 1
+                      c_0 = code(x_0),   c_n = mean of code(x_1) .. code(x_n),   code(x) = code(z), z = E q(z | x)
 
 A copy's signal is the given one. The encoder has never seen an image without noise, and what it makes of one has too
-much contrast and noise; so it is shown the image with the noise that this gave, twice (benchmarks/results).
+much contrast and noise; so it is shown the image with the noise that this gave. The code of one such image is that of
+its noise too, and what is too bright in one round is too dark in the next; the mean over rounds comes to rest, nearer
+to s (benchmarks/results).
 
 Every number that is drawn belongs to a place (networks.latent_noise), so that a piece of an image is that of the whole,
 if it holds the lines from end to end.
@@ -24,7 +27,7 @@ from cosdd_zoo.networks.build import Cosdd, crop_like
 from cosdd_zoo.networks.latent_noise import latent_noise
 from cosdd_zoo.noise.sampling import draws, sample_lines
 
-N_ROUNDS = 3
+N_ROUNDS = 5
 """Of a copy."""
 
 
@@ -55,9 +58,13 @@ def synthesise(model: Cosdd, x: Tensor, seed: int, item: int = 0, origin: list[i
 def add_noise(model: Cosdd, s: Tensor, seed: int, item: int = 0, origin: list[int] | None = None) -> Synthetic:
     """The camera's noise on the signal s [B, C, *], grey values; see `synthesise`."""
     place, x = origin or [0] * (s.dim() - 2), s
+    code = _code(model, s, seed, -1, place)
     for n in range(N_ROUNDS):
         key = (item + n * 0x3C6EF372) & 0x7FFFFFFF  # each round draws other numbers
-        x = s + _of_code(model, _code(model, x, seed, -1, place), s, seed, key, place).noise
+        if n > 0:
+            found = _code(model, x, seed, -1, place)
+            code = found if n == 1 else code + (found - code) / n
+        x = s + _of_code(model, code, s, seed, key, place).noise
     return Synthetic(x, s)
 
 
