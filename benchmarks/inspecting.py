@@ -10,7 +10,9 @@ A draw is `FRAMES` frames of 256 x 256 px of a scene, at a signal-to-noise ratio
 the noise) drawn log-uniformly from 1 to 10. Scenes: those of the package, and bars along x or y, the hard case: they
 cross the frame from end to end, with edges as sharp as a microscope's point-spread function (sigma 1 px) lets them be.
 Alarms: a profile of 8 frames of a scene, then images of other frames as they are, turned by 90 degrees, at twice the
-gain (grey values from the pedestal on doubled), blurred by a Gaussian of 1 px, and through JPEG of quality 75. Of real
+gain (grey values from the pedestal on doubled), the same as a camera would write it (without the gaps that doubling
+leaves between whole numbers, and not beyond what their type holds), blurred by a Gaussian of 1 px, and through JPEG of
+quality 75. Of real
 sets one half is the training's (frames, or the upper half where there is one frame), the other is judged, in quarters.
 
 The gain asked for is the slope of the variance against the grey value, as it is for the simulated noise.
@@ -37,7 +39,7 @@ from cosdd_zoo.data.simulate.noises import PEDESTAL
 from cosdd_zoo.data.simulate.scenes import SCENES
 from cosdd_zoo.noise.frames import frames_of
 from cosdd_zoo.noise.inspection import noise_of
-from cosdd_zoo.noise.profile import Profile, described, differences, profile_of
+from cosdd_zoo.noise.profile import Profile, differences, profile_of, with_fit
 from cosdd_zoo.training.run_folder import checkpoint_of
 
 SIDE_PX = 256
@@ -185,8 +187,10 @@ def run_alarms(run: Path, noisy: str, axes: str | None = None) -> None:
     checkpoint = checkpoint_of(run)
     config, model = checkpoint.config, checkpoint.model()
     sources = [open_image(path, config.data.axes or axes) for path in find_images(list(config.data.images))]
-    profile = Profile.model_validate(described(sources, config, checkpoint)["profile"])
     step = list(checkpoint.facts["quantisation_step"])
+    noise_alone = profile_of(sources, config.network.noise_axis)
+    assert noise_alone is not None
+    profile = with_fit(noise_alone, model, sources, step)
     image = open_image(noisy, axes)
     judged = [q for i in range(min(10, image.n_items(2))) for q in _quarters(image.read_item(i, 2)[0])]
     floor = checkpoint.scaling.pedestal[0]
@@ -207,6 +211,16 @@ def _is_told(x: NDArray[Any], profile: Profile) -> bool:
     return bool(differences(from_array(np.ascontiguousarray(x), "YX"), profile, [0]))
 
 
+def _written(x: NDArray[Any], floor: float) -> NDArray[Any]:
+    """Twice the gain, each value anywhere in what became of its step, in the values of x's type."""
+    doubled = floor + 2 * (x.astype(np.float64) - floor)
+    if x.dtype.kind not in "iu":
+        return doubled
+    filled = np.rint(doubled + np.random.default_rng(0).uniform(-1, 1, x.shape))
+    held = np.iinfo(x.dtype)
+    return filled.clip(held.min, held.max).astype(x.dtype)
+
+
 def _jpeg(x: NDArray[Any], floor: float) -> NDArray[Any]:
     """At quality 75, as it is where it fits 8 bits, else stretched."""
     low, high = (0.0, 255.0) if x.min() >= 0 and x.max() < 256 and x.max() > 20 else (float(x.min()), float(x.max()))
@@ -220,6 +234,7 @@ CHANGES: dict[str, Callable[[NDArray[Any], float], NDArray[Any]]] = {
     "the same kind": lambda x, floor: x,
     "turned": lambda x, floor: np.rot90(x),
     "gain x 2": lambda x, floor: floor + 2 * (x.astype(np.float64) - floor),
+    "gain x 2, as written": _written,
     "Gaussian 1 px": lambda x, floor: gaussian_blur(x, 1.0),
     "JPEG 75": _jpeg,
 }

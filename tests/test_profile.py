@@ -88,6 +88,27 @@ def test_other_grey_values_and_another_pixel_size_are_told(profiles: dict[str, P
     assert differences(sizes[1], profile, [0]) == ["its pixels are 0.2 micrometer wide, theirs 0.1"]
 
 
+GREY: dict[str, tuple[Any, str]] = {
+    "contrast stretched": (lambda x: np.rint((x - 100.0) * 1.6), "gaps between its grey values"),
+    "an offset subtracted": (lambda x: x - 40.3, "between the multiples of 1"),
+    "too much light": (lambda x: np.clip(3 * (x.astype(int) - 100), 0, 255).astype(np.uint8), "are saturated"),
+}
+
+
+@pytest.mark.parametrize("name", GREY)
+def test_grey_values_that_no_camera_wrote_are_told(name: str, profiles: dict[str, Profile]) -> None:
+    change, words = GREY[name]
+    for image in fresh("stripes"):
+        assert any(words in sentence for sentence in said(change(image), profiles["stripes"]))
+
+
+def test_training_images_with_gaps_and_saturated_pixels_are_a_kind_of_their_own() -> None:
+    change = GREY["too much light"][0]
+    profile = profile_of([from_array(change(scene_stack(NOISES["stripes"](), n_frames=8, size=192).noisy), "SYX")], "x")
+    assert profile is not None
+    assert [said(change(image), profile) for image in fresh("stripes")] == [[]] * 4
+
+
 def test_what_cannot_be_judged_is_not(profiles: dict[str, Profile]) -> None:
     assert said(np.full((64, 64), 100.0), profiles["stripes"]) == []
     assert said(np.full((64, 64), np.nan), profiles["stripes"]) == []
@@ -109,7 +130,7 @@ def judged() -> tuple[Profile, Checkpoint]:
 
 
 WORSE: dict[str, tuple[Any, str]] = {
-    "turned": (np.rot90, "correlated otherwise than along the model's noise axis x"),
+    "turned": (np.rot90, "the model explains it better turned by 90 degrees"),
     "a third more gain": (lambda x: PEDESTAL + 1.3 * (x - PEDESTAL), "unlikely by the model's likelihood (NLL"),
     "mean of two pixels": (lambda x: (x + np.roll(x, 1, 0)) / 2, "correlated otherwise"),
 }
@@ -135,12 +156,28 @@ def test_what_an_image_shows_is_not_held_against_it(judged: tuple[Profile, Check
         assert unlikely(frame[None], [c.fit for c in profile.channels], found.model(), [1.0], "x") == []
 
 
+def test_a_model_that_knows_no_axis_does_not_say_that_images_are_turned(judged: tuple[Profile, Checkpoint]) -> None:
+    found = load_checkpoint(Path(__file__).parent / "kept" / "wrong-axis.safetensors")
+    frames = [from_array(scene_stack(NOISES["stripes"](), n_frames=4, seed=31).noisy, "TYX")]
+    (own,) = Profile.model_validate(described(frames, found.config, found)["profile"]).channels
+    for frame in scene_stack(NOISES["stripes"](), n_frames=3, seed=77).noisy.astype(np.float64):
+        assert unlikely(frame[None], [own.fit], found.model(), [1.0], "y") == []  # of the wrong one
+    profile, found = judged
+    fit = profile.channels[0].fit
+    assert fit is not None
+    blind = fit.model_copy(update={"turned": Spread(mean=-0.01, std=0.01)})
+    turned = np.ascontiguousarray(np.rot90(frame))[None]
+    assert not any("turned" in said for said in unlikely(turned, [blind], found.model(), [1.0], "x"))
+
+
 def test_a_model_without_ar_decoder_is_not_asked(judged: tuple[Profile, Checkpoint]) -> None:
     noisy = scene_stack(NOISES["stripes"](), n_frames=1, seed=77).noisy[0]
     image = from_array(PEDESTAL + 1.3 * (noisy.astype(np.float64) - PEDESTAL), "YX")
-    profile, found = judged
+    profile, found = judged  # here of the noise alone, not of the grey values' gaps
     blind = Spread(mean=0.0, std=10.0)  # to the variance
-    profile = profile.model_copy(update={"channels": [profile.channels[0].model_copy(update={"ratio": blind})]})
+    profile = profile.model_copy(
+        update={"channels": [profile.channels[0].model_copy(update={"ratio": blind, "grey": None})]}
+    )
     assert differences(image, profile, [0], object(), [1.0]) == differences(image, profile, [0]) == []
     assert differences(image, profile, [0], found.model(), [1.0]) != []
 

@@ -4,6 +4,7 @@ r"""What the noise and the grey values of a model's training images are like, an
     r     the noise's correlation at 1 to 4 px along x and y
     h     its power near the Nyquist frequency along x and y (noise.spectrum)
 
+    grey  which grey values there are, and how many pixels are saturated (noise.grey_values)
     fit   of the model's likelihood: PIT, whiteness and NLL (noise.surprise), where the model has an AR decoder
 
 Each is measured in windows of up to 512 px of the training images; their mean and deviation are the profile. An image
@@ -28,6 +29,7 @@ from cosdd_zoo.data.images import ImageFile
 from cosdd_zoo.errors import ImageError
 from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.noise.frames import LEAST_PX, Frame, frames_of
+from cosdd_zoo.noise.grey_values import GreyProfile, ceiling_of, grey_profile, used_otherwise
 from cosdd_zoo.noise.inspection import Noise, noise_of
 from cosdd_zoo.noise.lines import Axis, Floats, blocks_along, correlation, groups_of, usable_blocks
 from cosdd_zoo.noise.spectrum import spectrum_along
@@ -60,6 +62,7 @@ class ChannelProfile(BaseModel):
     y: list[Spread]  # [K]
     nyquist_x: Spread
     nyquist_y: Spread
+    grey: GreyProfile | None = None
     fit: FitProfile | None = None
 
 
@@ -97,7 +100,7 @@ def profile_of(images: Sequence[ImageFile], noise_axis: str) -> Profile | None:
     frames = frames_of(images, N_WINDOWS)
     n_channels = frames[0].pixels.shape[0]
     axis: Axis = "y" if noise_axis == "y" else "x"
-    channels = [_channel(frames, c, axis) for c in range(n_channels)]
+    channels = [_channel(frames, c, axis, ceiling_of(images[0].dtype)) for c in range(n_channels)]
     if any(c is None for c in channels):
         return None
     sizes, unit = _pixel_size(images[0])
@@ -138,6 +141,8 @@ def differences(
     for own, c in zip(profile.channels, channels, strict=True):
         found = _glance(window[c], own.level, own.variance, "y" if profile.noise_axis == "y" else "x")
         said = _compared(found, own, profile.noise_axis) if found else []
+        if own.grey is not None:
+            said += used_otherwise(window[c], own.grey, ceiling_of(image.dtype))
         out += [s if len(channels) == 1 else f"channel {c}: {s}" for s in said]
     if not out and step is not None and isinstance(engine, Cosdd):
         fits = [own.fit for own in profile.channels]
@@ -177,7 +182,7 @@ def judge_of(facts: Mapping[str, Any]) -> Judge | None:
         return None
 
 
-def _channel(frames: Sequence[Frame], c: int, axis: Axis) -> ChannelProfile | None:
+def _channel(frames: Sequence[Frame], c: int, axis: Axis, ceiling: float) -> ChannelProfile | None:
     pixels = [f.pixels[c] for f in frames]
     if not any(p.std() > 0 for p in pixels):
         return None
@@ -201,6 +206,7 @@ def _channel(frames: Sequence[Frame], c: int, axis: Axis) -> ChannelProfile | No
         y=[spread_of([g.y[k] for g in glances]) for k in range(N_LAGS)],
         nyquist_x=spread_of([g.nyquist_x for g in glances]),
         nyquist_y=spread_of([g.nyquist_y for g in glances]),
+        grey=grey_profile(windows, ceiling),
     )
 
 

@@ -5,6 +5,8 @@ r"""How well a model's likelihood fits an image: whether its noise is noise as t
     off     largest distance of the u's distribution from the uniform one (Kolmogorov and Smirnov's)
     g_i     Phi^-1(u_i), standard normal and white if it is right: its correlation with the next pixel along the noise
             axis, and with that of the next line
+    turned  NLL of the same pixels with x and y exchanged, minus NLL: above 0 where lines run along the noise axis,
+            however weak their correlation is, and whatever the image shows
 
 These do not depend on what the image shows, and all pixels count, not the flat ones alone. The NLL does: it is low
 where an image is dark. So it is told, but does not decide.
@@ -39,6 +41,10 @@ PIT, WHITE = 0.025, 0.03
 """Differences of the PIT's distribution and of the scores' correlation that do not matter yet."""
 FIT_PX = (128, 256)
 """Lines, and pixels along them, that the likelihood's fit is told from."""
+BLOCK_PX = 16
+"""Side of blocks that are taken for independent, for the error of `turned`."""
+SURELY, LIKELY = 5.0, 2.0
+"""Errors below 0 at which an image is turned: by itself, and if it is unlike the training images too."""
 FARTHEST = 4.0
 """Of a normal score: single pixels that nothing explains shall not decide."""
 
@@ -57,6 +63,8 @@ class Fit(NamedTuple):
     along: float
     across: float
     nll: float  # nats a pixel
+    turned: float  # nats a pixel
+    turned_error: float
 
 
 class FitProfile(BaseModel):
@@ -68,6 +76,7 @@ class FitProfile(BaseModel):
     along: Spread
     across: Spread
     nll: Spread
+    turned: Spread | None = None
 
 
 @torch.inference_mode()
@@ -100,8 +109,9 @@ def scored(model: Cosdd, x: Tensor, step: list[float], seed: int = 0) -> Scored:
 
 def fits(model: Cosdd, x: NDArray[np.float64], step: list[float], noise_axis: str) -> list[Fit]:
     """Of each channel of a plane x [C, Y, X], grey values."""
-    device = model.normalise.mean.device
-    found = scored(model, torch.from_numpy(np.ascontiguousarray(x, np.float32))[None].to(device), step)
+    v = torch.from_numpy(np.ascontiguousarray(x, np.float32))[None].to(model.normalise.mean.device)
+    found = scored(model, v, step)
+    gap = (scored(model, v.transpose(-1, -2), step).nll.transpose(-1, -2) - found.nll)[0].cpu().numpy()
     out = []
     for c, is_known in enumerate(found.is_known):
         u, nll = (t[0, c].cpu().numpy().astype(np.float64) for t in (found.u, found.nll))
@@ -113,7 +123,7 @@ def fits(model: Cosdd, x: NDArray[np.float64], step: list[float], noise_axis: st
         g = g.T if noise_axis == "y" else g
         square = max(float(np.mean(g**2)), 1e-300)
         along, across = (float(np.mean(e)) / square for e in (g[:, 1:] * g[:, :-1], g[1:] * g[:-1]))
-        out.append(Fit(off, along, across, float(nll[is_known].mean())))
+        out.append(Fit(off, along, across, float(nll[is_known].mean()), *_mean_of(gap[c].astype(np.float64))))
     return out
 
 
@@ -121,7 +131,7 @@ def fit_profile(model: Cosdd, frames: Sequence[Floats], n: int, step: list[float
     """Of each channel of the training images' frames [C, Y, X], n windows of each."""
     found = [fits(model, w, step, noise_axis) for frame in frames for w in _windows(frame, noise_axis, n)]
     return [
-        FitProfile(**{name: spread_of([getattr(f[c], name) for f in found]) for name in Fit._fields})
+        FitProfile(**{name: spread_of([getattr(f[c], name) for f in found]) for name in FitProfile.model_fields})
         for c in range(len(found[0]))
     ]
 
@@ -137,7 +147,12 @@ def unlikely(
     for known, found in zip(profiles, fits(model, part, step, noise_axis) if all(profiles) else (), strict=False):
         if known is None:
             continue
-        if known.across.is_far(found.across, chance, WHITE) or known.along.is_far(found.along, chance, WHITE):
+        if known.turned is not None and _is_turned(found, known.turned):
+            out.append(
+                f"its noise runs across the model's noise axis {noise_axis}: the model explains it better turned by "
+                "90 degrees"
+            )
+        elif known.across.is_far(found.across, chance, WHITE) or known.along.is_far(found.along, chance, WHITE):
             out.append(f"its noise is correlated otherwise than along the model's noise axis {noise_axis}")
         elif found.off > known.off.mean and known.off.is_far(found.off, chance, PIT):
             out.append(
@@ -145,6 +160,24 @@ def unlikely(
                 f"{known.nll.mean:.2f}): other noise, or grey values that were changed"
             )
     return out
+
+
+def _is_turned(found: Fit, known: Spread) -> bool:
+    """Not of a model that explains its own training images better so: it knows no axis, or the wrong one."""
+    below = -found.turned / max(found.turned_error, 1e-300)
+    return known.mean > 0 and (
+        below > SURELY or (below > LIKELY and known.is_far(found.turned, found.turned_error, 0.0))
+    )
+
+
+def _mean_of(values: Floats) -> tuple[float, float]:
+    """Mean of a plane [Y, X], and its error."""
+    height, width = (n // BLOCK_PX for n in values.shape)
+    if height * width < 2:
+        return float(values.mean()), math.inf
+    blocks = values[: height * BLOCK_PX, : width * BLOCK_PX].reshape(height, BLOCK_PX, width, BLOCK_PX)
+    means = blocks.mean(axis=(1, 3))
+    return float(values.mean()), float(means.std(ddof=1)) / math.sqrt(means.size)
 
 
 def _windows(frame: Floats, noise_axis: str, n: int) -> list[Floats]:
