@@ -1,17 +1,20 @@
 """The noise that is measured is the noise that is there."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from models import few_features, grey, model
 from torch import Generator, Tensor
 
+from cosdd_zoo.config import TrainingConfig
 from cosdd_zoo.data.simulate.gaussian import unit_blur
 from cosdd_zoo.networks.ar_decoder import ARDecoder
 from cosdd_zoo.noise.autocorrelation import autocorrelation, beyond_axis
 from cosdd_zoo.noise.sampling import Draws, draws, sample_lines
 from cosdd_zoo.noise.surprise import fits, scored
-from cosdd_zoo.noise.synthesis import on_levels, synthesise
+from cosdd_zoo.noise.synthesis import on_levels, seen_step, synthesise
 
 
 def white(*shape: int, seed: int = 0) -> np.ndarray:
@@ -66,11 +69,13 @@ def test_too_small_and_constant_images_are_refused() -> None:
         autocorrelation(np.full((20, 20), 3.0), 5)
 
 
-def one_after_the_other(decoder: ARDecoder, code: Tensor, random: Draws) -> Tensor:
+def one_after_the_other(
+    decoder: ARDecoder, code: Tensor, random: Draws, held: Callable[[Tensor], Tensor] = torch.clone
+) -> Tensor:
     """The definition: the whole decoder for every pixel, with what was drawn so far."""
     v = torch.zeros_like(random.u)
     for i in range(v.size(-1)):
-        p = decoder(v, code)
+        p = decoder(held(v), code)
         weight, mean, std = (part[..., i].movedim(2, -1) for part in p)
         k = torch.searchsorted(weight.exp().cumsum(-1), random.u[..., i, None].contiguous()).clamp(
             max=weight.size(-1) - 1
@@ -100,7 +105,9 @@ def test_lines_drawn_in_one_go_are_those_drawn_pixel_by_pixel(
     random = draws([2, 2, *shape], torch.device("cpu"), 0)
     with torch.no_grad():
         expected = one_after_the_other(decoder, code, random)
+        of_whole = one_after_the_other(decoder, code, random, torch.round)
     torch.testing.assert_close(sample_lines(decoder, code, random), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(sample_lines(decoder, code, random, torch.round), of_whole, rtol=1e-4, atol=1e-4)
 
 
 def test_drawn_noise_has_the_correlation_of_the_decoder_that_it_was_drawn_from() -> None:
@@ -154,6 +161,18 @@ def test_every_grey_value_of_a_16_bit_camera_survives_dequantisation_normalisati
 def test_channels_without_a_quantisation_step_keep_their_values() -> None:
     x = torch.tensor([[1.3, 2.6], [1.3, 2.6]]).reshape(1, 2, 1, 2)
     assert torch.equal(on_levels(x, [0.0, 2.0]).flatten(), torch.tensor([1.3, 2.6, 2.0, 2.0]))
+
+
+def test_a_model_that_saw_whole_grey_values_draws_each_pixel_after_whole_ones() -> None:
+    """Shown the unrounded ones, the drawn background was a tenth of a grey value too dark."""
+    assert seen_step(TrainingConfig(likelihood="bins"), [3.0, 0.0]) == [3.0, 0.0]
+    assert seen_step(TrainingConfig(likelihood="dequantised"), [3.0, 0.0]) is None
+    net, x = model(few_features(n_channels=2, noise_axis="y")), grey(1, 2, 9, 11)
+    plain, found = (synthesise(net, x, 0, seen=seen) for seen in (None, [3.0, 0.0]))
+    assert torch.equal(found.signal, plain.signal)
+    assert torch.equal(found.noisy[:, :, 0], plain.noisy[:, :, 0])  # nothing is before the first line
+    assert not torch.equal(found.noisy[:, 0, 1:], plain.noisy[:, 0, 1:])
+    torch.testing.assert_close(found.noisy[:, 1], plain.noisy[:, 1])  # continuous
 
 
 @pytest.mark.parametrize(("axis", "n_dims"), [("y", 2), ("y", 3), ("z", 3)])

@@ -446,12 +446,13 @@ def test_each_mistake_has_its_sentence(package: Path, tmp_path: Path) -> None:
 def test_noise_put_on_a_clean_image_is_the_camera_s(good: Reported) -> None:
     """What `cosdd-zoo sample` draws, against the noise that is simulated: correlation, variance, and independence."""
     net = load_checkpoint(KEPT / "stripes.safetensors").model()
-    clean = [torch.from_numpy(t.astype(np.float32))[None, None] for t in TRUTH]
+    noisy, truth = (np.concatenate(part) for part in zip(*(frames(1000 + k) for k in range(3)), strict=True))
+    clean = [torch.from_numpy(t.astype(np.float32))[None, None] for t in truth]
     drawn = np.stack([add_noise(net, s, 0, n).noisy[0, 0].numpy().astype(np.float64) for n, s in enumerate(clean)])
-    real = NOISY.astype(np.float64)
+    real = noisy.astype(np.float64)
     assert correlation_of(drawn, "x") == pytest.approx(correlation_of(real, "x"), abs=0.03)
-    found, expected = (variance_of(v, TRUTH, "x") for v in (drawn, real))
+    found, expected = (variance_of(v, truth, "x") for v in (drawn, real))
     np.testing.assert_allclose(np.interp(expected.level, found.level, found.variance), expected.variance, rtol=0.2)
     assert abs(np.median(found.variance / expected.variance) - 1) < 0.1
     other = add_noise(net, clean[0], 1, 0).noisy[0, 0].numpy()
-    assert abs(np.corrcoef((other - TRUTH[0]).ravel(), (drawn[0] - TRUTH[0]).ravel())[0, 1]) < 0.1
+    assert abs(np.corrcoef((other - truth[0]).ravel(), (drawn[0] - truth[0]).ravel())[0, 1]) < 0.1

@@ -16,6 +16,7 @@ last), N lines, X pixels of a line, K mixture components.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -49,8 +50,14 @@ def draws(shape: list[int], device: torch.device, seed: int, item: int = 0, orig
 
 
 @torch.no_grad()
-def sample_lines(decoder: ARDecoder, code: Tensor, random: Draws) -> Tensor:
-    """v ~ p(v | code), what the VAE would see: code [B, F, *'] -> [B, C, *'], float32."""
+def sample_lines(
+    decoder: ARDecoder, code: Tensor, random: Draws, held: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """v ~ p(v | code), what the VAE would see: code [B, F, *'] -> [B, C, *'], float32.
+
+    held: what a camera that writes whole grey values would make of pixels v [N, C, 1], for a decoder that was trained
+    to see such ones before a pixel; what is returned is not rounded.
+    """
     if not isinstance(decoder.first.causal, CausalConv):  # noise axis "none": no pixel waits for another
         return _choose(decoder(torch.zeros_like(random.u), code), random.u, random.eps)
     code_lines, u, eps = one_by_one(code), one_by_one(random.u), one_by_one(random.eps)
@@ -59,7 +66,7 @@ def sample_lines(decoder: ARDecoder, code: Tensor, random: Draws) -> Tensor:
     for i in range(u.size(-1)):
         here = slice(i, i + 1)
         v[..., here] = _choose(place.mixture(code_lines[..., i]), u[..., here], eps[..., here])
-        place.advance(v[..., here], code_lines[..., here])
+        place.advance(held(v[..., here]) if held else v[..., here], code_lines[..., here])
     shape = list(random.u.shape)
     return v.reshape([shape[0]] + shape[2:-1] + [shape[1], shape[-1]]).movedim(-2, 1)
 

@@ -18,11 +18,13 @@ Letters: B batch, C channels, F features of the code, * spatial axes, *' the sam
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from cosdd_zoo.config import TrainingConfig
 from cosdd_zoo.networks.build import Cosdd, crop_like
 from cosdd_zoo.networks.latent_noise import latent_noise
 from cosdd_zoo.noise.sampling import draws, sample_lines
@@ -43,33 +45,54 @@ class Synthetic(NamedTuple):
 
 
 @torch.no_grad()
-def synthesise(model: Cosdd, x: Tensor, seed: int, item: int = 0, origin: list[int] | None = None) -> Synthetic:
+def synthesise(
+    model: Cosdd,
+    x: Tensor,
+    seed: int,
+    item: int = 0,
+    origin: list[int] | None = None,
+    seen: list[float] | None = None,
+) -> Synthetic:
     """Other noise on the signal of raw x [B, C, *]: z ~ q(z | x), then x' ~ p(x' | code).
 
     Continuous values; `on_levels` makes them those of a camera again. item: each has other noise. origin: absolute
     coordinate of the first pixel along *, divisible by the stride. model: of a checkpoint, not of a package, which
-    holds no AR decoder.
+    holds no AR decoder. seen: of `seen_step`.
     """
     place = origin or [0] * (x.dim() - 2)
-    return _of_code(model, _code(model, x, seed, 2 * item, place), x, seed, item, place)
+    return _of_code(model, _code(model, x, seed, 2 * item, place), x, seed, item, place, seen)
 
 
 @torch.no_grad()
-def add_noise(model: Cosdd, s: Tensor, seed: int, item: int = 0, origin: list[int] | None = None) -> Synthetic:
+def add_noise(
+    model: Cosdd,
+    s: Tensor,
+    seed: int,
+    item: int = 0,
+    origin: list[int] | None = None,
+    seen: list[float] | None = None,
+) -> Synthetic:
     """The camera's noise on the signal s [B, C, *], grey values; see `synthesise`."""
     place, x = origin or [0] * (s.dim() - 2), s
     code = _code(model, s, seed, -1, place)
     for n in range(N_ROUNDS):
         key = (item + n * 0x3C6EF372) & 0x7FFFFFFF  # each round draws other numbers
         if n > 0:
-            found = _code(model, x, seed, -1, place)
+            found = _code(model, x if seen is None else on_levels(x, seen), seed, -1, place)
             code = found if n == 1 else code + (found - code) / n
-        x = s + _of_code(model, code, s, seed, key, place).noise
+        x = s + _of_code(model, code, s, seed, key, place, seen).noise
     return Synthetic(x, s)
 
 
 @torch.no_grad()
-def imagine(model: Cosdd, size: list[int], seed: int, item: int = 0, origin: list[int] | None = None) -> Synthetic:
+def imagine(
+    model: Cosdd,
+    size: list[int],
+    seed: int,
+    item: int = 0,
+    origin: list[int] | None = None,
+    seen: list[float] | None = None,
+) -> Synthetic:
     """An image of nothing, z ~ p(z): what the model takes for an image, of any size along *; see `synthesise`."""
     place = origin or [0] * len(size)
     like = model.normalise.mean.expand([1, -1, *size])
@@ -80,7 +103,7 @@ def imagine(model: Cosdd, size: list[int], seed: int, item: int = 0, origin: lis
         shape = [model.encoder.n_latents] + [n // s for n, s in zip(rounded, strides, strict=True)]
         first = [n // s for n, s in zip(start, strides, strict=True)]
         eps.append(latent_noise(like, seed, 2 * item, level, shape, first))
-    return _of_code(model, model.encoder.imagined(eps), like, seed, item, place)
+    return _of_code(model, model.encoder.imagined(eps), like, seed, item, place, seen)
 
 
 def on_levels(x: Tensor, step: list[float]) -> Tensor:
@@ -92,19 +115,42 @@ def on_levels(x: Tensor, step: list[float]) -> Tensor:
     return torch.where(width > 0, torch.round(x / width) * width, x)
 
 
+def seen_step(training: TrainingConfig, step: list[float]) -> list[float] | None:
+    """Quantisation step, of length C, of the pixels that the model was trained to see; None if they were dequantised.
+
+    step: that of the training images, a checkpoint's facts["quantisation_step"].
+    """
+    return None if training.likelihood == "dequantised" or not any(step) else step
+
+
 def _code(model: Cosdd, x: Tensor, seed: int, sample: int, place: list[int]) -> Tensor:
     """Of a posterior sample, or of the latents' means (-1): [B, F, *'], padded to the stride."""
     maps = model.bottom_up(x)
     return model.encoder.top_down(maps, model.noise(maps, seed, sample, place), False).code
 
 
-def _of_code(model: Cosdd, code: Tensor, x: Tensor, seed: int, item: int, place: list[int]) -> Synthetic:
+def _of_code(
+    model: Cosdd, code: Tensor, x: Tensor, seed: int, item: int, place: list[int], seen: list[float] | None
+) -> Synthetic:
     """code: [B, F, *']; x: [B, C, *], of the size that is asked for."""
     like = x.transpose(model.noise_dim, -1)
     random = draws(list(like.shape), x.device, seed, item, _turned(place, model.noise_dim - 2))
-    v = sample_lines(model.ar_decoder, crop_like(code, like), random)
+    v = sample_lines(model.ar_decoder, crop_like(code, like), random, _held(model, seen))
     noisy = model.normalise.inverse(v.transpose(model.noise_dim, -1))
     return Synthetic(noisy, model.to_image(model.signal_decoder(code), x))
+
+
+def _held(model: Cosdd, seen: list[float] | None) -> Callable[[Tensor], Tensor] | None:
+    """The decoder's values [N, C, 1] of the grey values that a camera would have written for them."""
+    if seen is None:
+        return None
+
+    def held(v: Tensor) -> Tensor:
+        x = model.normalise.inverse(v.reshape([*v.shape[:2]] + [1] * (model.normalise.mean.dim() - 2)))
+        whole: Tensor = model.normalise(on_levels(x, seen))
+        return whole.reshape(v.shape)
+
+    return held
 
 
 def _turned(along: list[int], axis: int) -> list[int]:

@@ -26,7 +26,7 @@ from cosdd_zoo.errors import ConfigError
 from cosdd_zoo.inference.denoise import Denoiser
 from cosdd_zoo.networks.build import Cosdd
 from cosdd_zoo.noise.surprise import scored
-from cosdd_zoo.noise.synthesis import on_levels, synthesise
+from cosdd_zoo.noise.synthesis import on_levels, seen_step, synthesise
 from cosdd_zoo.report.looked_at import Item, planes
 
 Floats = NDArray[np.float64]
@@ -76,8 +76,9 @@ def gather(
     network = checkpoint.config.network
     denoiser = Denoiser(checkpoint.model(), checkpoint.config, device, checkpoint.facts)
     step = list(checkpoint.facts.get("quantisation_step", [0.0] * network.n_channels))
+    seen = seen_step(checkpoint.config.training, step)
     found = [
-        _of_item(denoiser, item, n, n_samples, step, lambda part: advance(part / len(items)))
+        _of_item(denoiser, item, n, n_samples, step, seen, lambda part: advance(part / len(items)))
         for n, item in enumerate(items)
     ]
     return [_channel([one[c] for one in found], items, network.noise_axis, c) for c in range(network.n_channels)]
@@ -85,7 +86,13 @@ def gather(
 
 @torch.inference_mode()
 def _of_item(
-    denoiser: Denoiser, item: Item, number: int, n_samples: int, step: list[float], advance: Callable[[float], None]
+    denoiser: Denoiser,
+    item: Item,
+    number: int,
+    n_samples: int,
+    step: list[float],
+    seen: list[float] | None,
+    advance: Callable[[float], None],
 ) -> list[dict[str, Any]]:
     """What is found in one item, by channel, in the item's own axes."""
     model: Cosdd = denoiser.engine
@@ -116,7 +123,7 @@ def _of_item(
             pairs_mean = pairs_mean + away / (k // 2 + 1)
             of_pairs = of_pairs + away * (pair - pairs_mean)
         if other is not None:
-            drawn = on_levels(synthesise(model, x, 0, number * n_samples + k).noisy, step)
+            drawn = on_levels(synthesise(model, x, 0, number * n_samples + k, seen=seen).noisy, step)
             # equal grey values are in half of the cases below
             below_other += (drawn < other).float() + 0.5 * (drawn == other)
             advance(share)
@@ -125,7 +132,7 @@ def _of_item(
     between = of_pairs / max(n_pairs - 1, 1)
     # samples of a pair are opposites, so that their sum of squares is short of K var by K var(mean), not by var
     spread = torch.sqrt(squares / n_samples + between / n_pairs)
-    made = synthesise(model, x, 1, number)
+    made = synthesise(model, x, 1, number, seen=seen)
     advance(share)
     u, nll, kl, is_known = scored(model, x, step, number)
     advance(share)

@@ -36,7 +36,7 @@ from cosdd_zoo.inference.denoise import Denoiser
 from cosdd_zoo.inference.memory import is_out_of_memory, map_bytes
 from cosdd_zoo.inference.tiling import Cuts, round_up
 from cosdd_zoo.inference.windows import Bounds, cut, halos, image_order, inner_of, read_window
-from cosdd_zoo.noise.synthesis import Synthetic, add_noise, imagine, on_levels, synthesise
+from cosdd_zoo.noise.synthesis import Synthetic, add_noise, imagine, on_levels, seen_step, synthesise
 
 Kind = Literal["copies", "reconstructions"]
 Floats = NDArray[np.float32]
@@ -75,6 +75,7 @@ class NoiseModel:
         self.pedestal = checkpoint.scaling.pedestal
         self.dtype = np.dtype(checkpoint.facts.get("dtype", "float32"))
         self.step: list[float] = list(checkpoint.facts.get("quantisation_step", [0.0] * self.network.n_channels))
+        self.seen = seen_step(checkpoint.config.training, self.step)
 
     def add(self, clean: Any, *, axes: str | None = None, seed: int = 0, copy: int = 0, exposure: float = 1.0) -> Any:
         """A clean or denoised image, in the camera's grey values, with the camera's noise.
@@ -114,7 +115,7 @@ class NoiseModel:
         for bounds in self.strips(size):
             outer, origin = [b[3] - b[2] for b in bounds], [b[2] for b in bounds]
             with _enough_memory(outer):
-                made = imagine(self.denoiser.engine, outer, seed, number, origin)
+                made = imagine(self.denoiser.engine, outer, seed, number, origin, self.seen)
             place = (slice(None), *inner_of(bounds))
             noisy[place], signal[place] = cut(self._levels(made.noisy), bounds), cut(_array(made.signal), bounds)
         return Drawn(noisy, signal)
@@ -203,7 +204,7 @@ class NoiseModel:
             given = pedestal + exposure * (given - pedestal)
         draw = add_noise if kind == "copies" else synthesise
         with _enough_memory(x.shape[1:]):
-            made: Synthetic = draw(self.denoiser.engine, given, seed, key, [b[2] for b in bounds])
+            made: Synthetic = draw(self.denoiser.engine, given, seed, key, [b[2] for b in bounds], self.seen)
         return self._levels(made.noisy), _array(made.signal)
 
     def _levels(self, noisy: Tensor) -> Array:
