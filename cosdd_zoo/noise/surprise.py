@@ -37,10 +37,10 @@ Floats = NDArray[np.float64]
 
 PLACES = DRAWS - 1
 """The level of the latents' noise (networks.latent_noise) that a place within a grey value's bin is drawn by."""
-PIT, WHITE = 0.025, 0.03
+PIT, WHITE = 0.025, 0.06
 """Differences of the PIT's distribution and of the scores' correlation that do not matter yet."""
-FIT_PX = (128, 256)
-"""Lines, and pixels along them, that the likelihood's fit is told from."""
+FIT_PX = 256
+"""Side of the window that the likelihood's fit is told from."""
 BLOCK_PX = 16
 """Side of blocks that are taken for independent, for the error of `turned`."""
 SURELY, LIKELY = 5.0, 2.0
@@ -129,7 +129,7 @@ def fits(model: Cosdd, x: NDArray[np.float64], step: list[float], noise_axis: st
 
 def fit_profile(model: Cosdd, frames: Sequence[Floats], n: int, step: list[float], noise_axis: str) -> list[FitProfile]:
     """Of each channel of the training images' frames [C, Y, X], n windows of each."""
-    found = [fits(model, w, step, noise_axis) for frame in frames for w in _windows(frame, noise_axis, n)]
+    found = [fits(model, w, step, noise_axis) for frame in frames for w in _windows(frame, n)]
     return [
         FitProfile(**{name: spread_of([getattr(f[c], name) for f in found]) for name in FitProfile.model_fields})
         for c in range(len(found[0]))
@@ -142,15 +142,15 @@ def unlikely(
     """How the middle of a window [C, Y, X] is not as the model expects it, a sentence for each channel where it is so;
     none without profiles.
     """
-    (part,) = _windows(window, noise_axis, 1)
+    (part,) = _windows(window, 1)
     out, chance = [], 1 / math.sqrt(part[0].size)
     for known, found in zip(profiles, fits(model, part, step, noise_axis) if all(profiles) else (), strict=False):
         if known is None:
             continue
         if known.turned is not None and _is_turned(found, known.turned):
             out.append(
-                f"its noise runs across the model's noise axis {noise_axis}: the model explains it better turned by "
-                "90 degrees"
+                f"its noise runs across the model's noise axis {noise_axis}, as if it was turned by 90 degrees: so turned "
+                "the model explains it better"
             )
         elif known.across.is_far(found.across, chance, WHITE) or known.along.is_far(found.along, chance, WHITE):
             out.append(f"its noise is correlated otherwise than along the model's noise axis {noise_axis}")
@@ -180,10 +180,9 @@ def _mean_of(values: Floats) -> tuple[float, float]:
     return float(values.mean()), float(means.std(ddof=1)) / math.sqrt(means.size)
 
 
-def _windows(frame: Floats, noise_axis: str, n: int) -> list[Floats]:
-    """n windows [C, y, x] of a frame [C, Y, X], spread over it, longer along the noise axis."""
-    wanted = FIT_PX[::-1] if noise_axis == "y" else FIT_PX
-    sizes = [min(a, b) for a, b in zip(frame.shape[1:], wanted, strict=True)]
+def _windows(frame: Floats, n: int) -> list[Floats]:
+    """n windows [C, y, x] of a frame [C, Y, X], spread over it."""
+    sizes = [min(n_px, FIT_PX) for n_px in frame.shape[1:]]
     places = [(k / (n - 1), k * 0.618 % 1) for k in range(n)] if n > 1 else [(0.5, 0.5)]
     room = [a - b for a, b in zip(frame.shape[1:], sizes, strict=True)]
     starts = [[round(p * r) for p, r in zip(place, room, strict=True)] for place in places]
