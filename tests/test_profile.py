@@ -132,7 +132,7 @@ def judged() -> tuple[Profile, Checkpoint]:
 WORSE: dict[str, tuple[Any, str]] = {
     "turned": (np.rot90, "as if it was turned by 90 degrees"),
     "a third more gain": (lambda x: PEDESTAL + 1.3 * (x - PEDESTAL), "unlikely by the model's likelihood (NLL"),
-    "mean of two pixels": (lambda x: (x + np.roll(x, 1, 0)) / 2, "runs across the model's noise axis x"),
+    "mean of two pixels": (lambda x: (x + np.roll(x, 1, 0)) / 2, "the model's noise axis x"),
 }
 
 

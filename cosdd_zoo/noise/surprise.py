@@ -149,8 +149,8 @@ def unlikely(
             continue
         if known.turned is not None and _is_turned(found, known.turned):
             out.append(
-                f"its noise runs across the model's noise axis {noise_axis}, as if it was turned by 90 degrees: so turned "
-                "the model explains it better"
+                f"its noise runs across the model's noise axis {noise_axis}, as if it was turned by 90 degrees: "
+                "so turned the model explains it better"
             )
         elif known.across.is_far(found.across, chance, WHITE) or known.along.is_far(found.along, chance, WHITE):
             out.append(f"its noise is correlated otherwise than along the model's noise axis {noise_axis}")
