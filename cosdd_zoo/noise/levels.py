@@ -46,7 +46,7 @@ DARK = 0.01
 STEADY = 0.2
 """A relative change of V over the grey values, from the darkest to the brightest, that is none yet."""
 MEMORY_PX = 12
-REMEMBERS, SURE = 0.1, 5.0
+REMEMBERS, SURE = 0.1, 4.0
 """Weight of the other pixels below which nothing is remembered, and errors that the second slope must be from 0."""
 CLIPPED_PX, MAX_CLIPPED = 6.0, 0.02
 """Pixels around which a larger share is clipped do not count, unless that leaves hardly any."""
