@@ -45,6 +45,8 @@ BLOCK_PX = 16
 """Side of blocks that are taken for independent, for the error of `turned`."""
 SURELY, LIKELY = 5.0, 2.0
 """Errors below 0 at which an image is turned: by itself, and if it is unlike the training images too."""
+SHIFT, BOTH = 0.03, 3.0
+"""Of the scores' correlation, both ways at once: what matters, and the deviations that each must be."""
 FARTHEST = 4.0
 """Of a normal score: single pixels that nothing explains shall not decide."""
 
@@ -147,7 +149,7 @@ def unlikely(
     for known, found in zip(profiles, fits(model, part, step, noise_axis) if all(profiles) else (), strict=False):
         if known is None:
             continue
-        if known.turned is not None and _is_turned(found, known.turned):
+        if _is_turned(found, known, chance):
             out.append(
                 f"its noise runs across the model's noise axis {noise_axis}, as if it was turned by 90 degrees: "
                 "so turned the model explains it better"
@@ -162,12 +164,18 @@ def unlikely(
     return out
 
 
-def _is_turned(found: Fit, known: Spread) -> bool:
-    """Not of a model that explains its own training images better so: it knows no axis, or the wrong one."""
+def _is_turned(found: Fit, known: FitProfile, chance: float) -> bool:
+    """By the likelihoods, or where these alone leave it open, by scores that are less correlated along the noise axis
+    and more across it. Not of a model that explains its own training images better turned: it knows no axis, or the
+    wrong one.
+    """
+    if known.turned is None or known.turned.mean <= 0 or found.turned >= 0:
+        return False
     below = -found.turned / max(found.turned_error, 1e-300)
-    return known.mean > 0 and (
-        below > SURELY or (below > LIKELY and known.is_far(found.turned, found.turned_error, 0.0))
-    )
+    likely = below > LIKELY and known.turned.is_far(found.turned, found.turned_error, 0.0)
+    shifts = ((known.along, known.along.mean - found.along), (known.across, found.across - known.across.mean))
+    exchanged = all(shift > max(SHIFT, BOTH * math.hypot(own.std, chance)) for own, shift in shifts)
+    return below > SURELY or likely or exchanged
 
 
 def _mean_of(values: Floats) -> tuple[float, float]:
