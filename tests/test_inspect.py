@@ -61,6 +61,16 @@ def test_bars_in_the_signal_are_not_taken_for_noise(kind: str, axis: str) -> Non
     assert found_in(photon_stack(NOISES[kind](), photons).noisy).axis == NOISES[kind].axis
 
 
+def test_where_noise_is_as_narrow_as_a_grey_level_the_likelihood_of_grey_levels_is_recommended(
+    stacks: dict[str, NDArray[Any]],
+) -> None:
+    wide = stacks["stripes"]
+    narrow = np.rint((wide - 80.0) / 14).clip(0).astype(np.uint8)
+    assert "likelihood" not in {s.name for s in inspected(wide).advice.settings}
+    (found,) = [s for s in inspected(narrow).advice.settings if s.name == "likelihood"]
+    assert found.value == "bins" and "grey levels wide" in found.reason
+
+
 @pytest.mark.parametrize("axis", ["x", "y"])
 def test_the_gain_of_noise_that_remembers_is_right_where_the_signal_changes_as_fast_as_it_forgets(axis: str) -> None:
     """By the slope on the pixel's own grey value it was 16 % too small."""

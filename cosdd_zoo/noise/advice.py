@@ -20,6 +20,10 @@ LOW_SNR = 0.3
 CLEAN_SNR = 500.0
 ROUNDING = 0.35
 """Of a grey value, the deviation of noise that is hardly more than the rounding, 1 / sqrt(12) = 0.29."""
+FEW_LEVELS = 1.5
+"""Grey values; where the noise of the darkest places is narrower, that of one grey value which is added in training
+would be as wide as it.
+"""
 MANY_BROKEN = 3e-4
 MANY_CLIPPED = 0.01
 COMBED = 0.7
@@ -146,6 +150,14 @@ def _settings(axis: NoiseAxis, channels: Sequence[Noise], shape: tuple[int, ...]
         else "the noise does not grow with the signal, of which the transform takes notice by being a straight line"
     )
     found.append(Setting("training", "stabilise", True, reason))
+    narrowest = min(
+        (c.levels.variance.min() ** 0.5 / c.pixels.step for c in channels if c.pixels.step), default=FEW_LEVELS
+    )
+    if narrowest < FEW_LEVELS:
+        reason = (
+            f"the noise in the dark is {narrowest:.1f} grey levels wide: uniform noise of one level would change it"
+        )
+        found.append(Setting("training", "likelihood", "bins", reason))
     share = max(c.broken_share for c in channels)
     at_end = max(max(c.pixels.low_share, c.pixels.high_share) for c in channels)
     reason = f"{share:.2g} of the pixels are broken and {at_end:.2g} clipped; they are left out of the losses"
