@@ -64,7 +64,7 @@ def test_bars_in_the_signal_are_not_taken_for_noise(kind: str, axis: str) -> Non
 def test_where_noise_is_as_narrow_as_a_grey_level_the_likelihood_of_grey_levels_is_recommended(
     stacks: dict[str, NDArray[Any]],
 ) -> None:
-    wide = stacks["stripes"]
+    wide = stacks["stripes"][:2, :128, :128]
     narrow = np.rint((wide - 80.0) / 14).clip(0).astype(np.uint8)
     assert "likelihood" not in {s.name for s in inspected(wide).advice.settings}
     (found,) = [s for s in inspected(narrow).advice.settings if s.name == "likelihood"]

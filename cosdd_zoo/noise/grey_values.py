@@ -50,7 +50,7 @@ def used_otherwise(window: NDArray[Any], own: GreyProfile, ceiling: float) -> li
     out = []
     if own.step > 0 and found.n_values >= FEWEST_VALUES:
         used = _used(found, own.step)
-        if found.step < own.step:
+        if found.step == 0:
             out.append(
                 f"its grey values lie between the multiples of {own.step:g}, on which theirs are: it was filtered, "
                 "scaled or interpolated"
