@@ -1,8 +1,9 @@
 """Which grey values images use, and whether another image uses them as the training images do.
 
 What a camera wrote has grey values at every multiple of its step, and at its upper end few pixels or none. After a
-stretching of the contrast there are gaps; after filtering, scaling or interpolation there are values in between; after
-too much light many pixels are at the end, and their noise is lost.
+stretching of the contrast there are gaps; after filtering, scaling or interpolation there are fractions in between
+(whole numbers there are no sign: cameras differ in their lowest bit); after too much light many pixels are at the end,
+and their noise is lost.
 """
 
 from __future__ import annotations

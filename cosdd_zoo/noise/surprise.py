@@ -29,6 +29,7 @@ from torch import Tensor
 from cosdd_zoo.networks.build import Cosdd, crop_like
 from cosdd_zoo.networks.latent_noise import latent_noise
 from cosdd_zoo.networks.likelihood import cumulative, log_bin_density, log_likelihood
+from cosdd_zoo.noise.lines import BLOCK_PX, error_of_mean
 from cosdd_zoo.noise.sampling import DRAWS
 from cosdd_zoo.noise.spread import Spread, spread_of
 from cosdd_zoo.noise.traces import pixels_of
@@ -41,8 +42,6 @@ PIT, WHITE = 0.025, 0.06
 """Differences of the PIT's distribution and of the scores' correlation that do not matter yet."""
 FIT_PX = 256
 """Side of the window that the likelihood's fit is told from."""
-BLOCK_PX = 16
-"""Side of blocks that are taken for independent, for the error of `turned`."""
 SURELY, LIKELY = 5.0, 2.0
 """Errors below 0 at which an image is turned: by itself, and if it is unlike the training images too."""
 SHIFT, BOTH = 0.03, 3.0
@@ -179,13 +178,10 @@ def _is_turned(found: Fit, known: FitProfile, chance: float) -> bool:
 
 
 def _mean_of(values: Floats) -> tuple[float, float]:
-    """Mean of a plane [Y, X], and its error."""
-    height, width = (n // BLOCK_PX for n in values.shape)
-    if height * width < 2:
-        return float(values.mean()), math.inf
-    blocks = values[: height * BLOCK_PX, : width * BLOCK_PX].reshape(height, BLOCK_PX, width, BLOCK_PX)
-    means = blocks.mean(axis=(1, 3))
-    return float(values.mean()), float(means.std(ddof=1)) / math.sqrt(means.size)
+    """Mean of a plane [Y, X], and its error, by blocks that are taken for independent; infinite of a single one."""
+    rows, columns = (np.arange(n) // BLOCK_PX for n in values.shape)
+    block = np.add.outer(rows * (columns[-1] + 1), columns).ravel()
+    return float(values.mean()), error_of_mean(values.ravel(), block) if block[-1] > 0 else math.inf
 
 
 def _windows(frame: Floats, n: int) -> list[Floats]:
