@@ -32,7 +32,7 @@ from PIL import Image
 
 from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.finding import find_images
-from cosdd_zoo.data.images import open_image
+from cosdd_zoo.data.images import ImageFile, open_image
 from cosdd_zoo.data.metrics import gaussian_blur
 from cosdd_zoo.data.simulate import NOISES, Noise, photon_stack, scene_stack
 from cosdd_zoo.data.simulate.noises import PEDESTAL
@@ -165,13 +165,7 @@ def real_alarms(folder: Path) -> None:
     for pattern, axis in REAL.items():
         for path in find_images([str(folder / pattern)]):
             image = open_image(path, AXES.get(path.parent.name))
-            items = [image.read_item(i, 2)[0] for i in range(image.n_items(2))]
-            half = len(items) // 2
-            if not half:
-                middle = items[0].shape[0] // 2 // 8 * 8
-                ours, others = [items[0][:middle]], [items[0][middle:]]
-            else:
-                ours, others = items[:half], items[half:]
+            ours, others = halves_of(image)
             profile = profile_of([from_array(np.stack(ours), "SYX")], axis)
             judged = [q for x in others[:10] for q in _quarters(x)]
             if profile is None:
@@ -180,6 +174,15 @@ def real_alarms(folder: Path) -> None:
             floor = float(np.quantile(ours, 0.01))
             told = [sum(_is_told(change(x, floor), profile) for x in judged) for change in CHANGES.values()]
             print(f"| {path.parent.name}/{path.name} | {len(judged)} | {' | '.join(map(str, told))} |", flush=True)
+
+
+def halves_of(image: ImageFile) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    """Its frames in two halves, or the upper and the lower rows of its one frame."""
+    items = [image.read_item(i, 2)[0] for i in range(image.n_items(2))]
+    if len(items) > 1:
+        return items[: len(items) // 2], items[len(items) // 2 :]
+    middle = items[0].shape[0] // 2 // 8 * 8
+    return [items[0][:middle]], [items[0][middle:]]
 
 
 def run_alarms(run: Path, noisy: str, axes: str | None = None) -> None:
