@@ -1,6 +1,7 @@
 """Is drawn noise like the real noise? `cosdd-zoo sample` against images whose noise is known, or measured.
 
     python benchmarks/sampling.py RUN NOISY [TRUTH] [--axes TYX]
+    python benchmarks/sampling.py RUN NOISY --long-exposure FILE
 
 For copies of the truth, where there is one, copies of denoised frames, and reconstructions: the largest difference of
 the noise's correlation at lags 1 to 10 along the noise axis, and the difference of its variance in classes of grey
@@ -9,9 +10,15 @@ minus what it was made of. Without one both are measured in the images alone, in
 order across the lines (cosdd_zoo.report.measures), so that signal cannot be taken for noise. What is drawn has the
 noisy images' signal, so the classes are the same pixels on both sides: those of about one grey value in these.
 
-Noise that is correlated across the lines too has more variance than these differences see. So where no truth is given,
-the darkest DARK of the pixels, which need be flat for that, are compared as they are: the variance of their grey
-values, those of specks drawn in to SPECK deviations, and their correlation with the next line.
+Noise that is correlated across the lines too has more variance than these differences see. A long exposure of the same
+field (other grey values, saturation and noise of its own) says where there is nothing but noise: no pixel of it within
+REACH px is above its darkest value. There, with the long exposure, two things are done:
+
+- grey values are compared as they are: their variance, those of specks drawn in to SPECK deviations, their correlation
+  with the next line, at shifts along it of 0 to SHIFTS px;
+- in the noisy image each piece of a line is exchanged for a piece, as long, of another line more than APART lines away.
+  That leaves the values and the correlation along the lines as they were, and none across. What the differences then
+  say against the image as it was is their own error; drawn noise is compared with that image too. Means of EXCHANGES.
 
 Asked for: correlation within 0.03, variance within 10 %.
 """
@@ -23,18 +30,21 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 import cosdd_zoo
 from cosdd_zoo.data.canvas import to_dtype
 from cosdd_zoo.data.images import open_image
+from cosdd_zoo.data.metrics import gaussian_blur
 from cosdd_zoo.noise.autocorrelation import autocorrelation
 from cosdd_zoo.noise.lines import Axis
 from cosdd_zoo.report.measures import correlation_of, variance_of
 
+HEADER = "correlation with the next line, shifted along it"
 N_LAGS, N_CLASSES, MOST_FRAMES = 10, 10, 24
 N_SAMPLES = 16
-DARK, SPECK = 0.45, 5.0
+REACH, SPECK, SHIFTS, APART, EXCHANGES = 2, 5.0, 12, 20, 5
 Frames = NDArray[np.float64]  # [S, Y, X]
 
 
@@ -44,6 +54,7 @@ def main() -> None:
     parser.add_argument("noisy", type=Path)
     parser.add_argument("truth", type=Path, nargs="?")
     parser.add_argument("--axes")
+    parser.add_argument("--long-exposure", type=Path)
     arguments = parser.parse_args()
     noisy = frames(arguments.noisy, arguments.axes)
     truth = frames(arguments.truth, arguments.axes) if arguments.truth else None
@@ -68,12 +79,8 @@ def main() -> None:
         off = np.abs(ratio - 1)
         said = " ".join(f"{r - 1:+.0%}" for r in ratio)
         print(f"| {name} | {apart:.3f} | {said} | {off.max():.0%} | {np.median(off):.0%} |")
-    if truth is None:
-        across_lines = -1 if axis == "y" else -2
-        print(f"\n| the darkest {DARK:.0%} of the pixels | variance | correlation with the next line |\n|---|---|---|")
-        for name, image in {"noisy": noisy, **{n: drawn for n, (drawn, _) in kinds.items()}}.items():
-            variance, correlation = dark_of(image, denoised, noisy, across_lines)
-            print(f"| {name} | {variance:.3f} | {correlation:.3f} |")
+    if arguments.long_exposure is not None:
+        without_signal(noisy, {name: drawn for name, (drawn, _) in kinds.items()}, arguments.long_exposure, axis)
 
 
 def frames(path: Path, axes: str | None) -> Frames:
@@ -106,16 +113,53 @@ def measured(noisy: Frames, drawn: Frames, axis: Axis) -> tuple[float, Frames]:
     return apart, np.array([made.variance[g].sum() / real.variance[g].sum() for g in groups])
 
 
-def dark_of(image: Frames, denoised: Frames, noisy: Frames, across_lines: int) -> tuple[float, float]:
-    """Where the denoised frames are darkest: variance in the image, and correlation with the next line."""
-    dark = denoised <= np.quantile(denoised, DARK)
-    middle = float(np.median(noisy[dark]))
-    reach = SPECK * 1.4826 * max(float(np.median(np.abs(noisy[dark] - middle))), 0.5)
-    kept = np.clip(image, middle - reach, middle + reach)
-    n = image.shape[across_lines]
-    (a, b), (here, there) = ([v.take(range(k, n - 1 + k), across_lines) for k in (0, 1)] for v in (kept, dark))
-    both = here & there
-    return float(kept[dark].var()), float(np.corrcoef(a[both], b[both])[0, 1])
+def without_signal(noisy: Frames, kinds: dict[str, Frames], path: Path, axis: Axis) -> None:
+    """Prints what this can say where the long exposure shows nothing."""
+    long = frames(path, None)
+    if axis == "y":
+        noisy, long, kinds = (noisy.mT, long.mT, {name: drawn.mT for name, drawn in kinds.items()})
+    blurred = np.stack([gaussian_blur(image, 1.0) for image in long])
+    around = torch.nn.functional.max_pool2d(torch.from_numpy(blurred), 2 * REACH + 1, 1, REACH).numpy()
+    empty = around <= long.min() + 0.5
+    exchanges = [exchanged(noisy, empty, np.random.default_rng(n)) for n in range(EXCHANGES)]
+    variances = [variance_of(image, noisy, "x").variance for image in exchanges]
+    middle = float(np.median(noisy[empty]))
+    reach = SPECK * 1.4826 * max(float(np.median(np.abs(noisy[empty] - middle))), 0.5)
+    print(f"\nThe long exposure shows nothing in {empty.mean():.0%} of the pixels.\n")
+    print(
+        f"| image | variance, by grey value, against the exchanged | there: variance, all | without specks | {HEADER} |"
+    )
+    print("|---|---|---|---|---|")
+    for name, image in {"noisy": noisy, "exchanged": exchanges[0], **kinds}.items():
+        groups = np.array_split(np.arange(len(variances[0])), N_CLASSES)
+        here, real = variance_of(image, noisy, "x").variance, np.mean(variances, 0)
+        ratio = " ".join(f"{here[g].sum() / real[g].sum() - 1:+.0%}" for g in groups)
+        kept = np.clip(image, middle - reach, middle + reach)
+        r = " ".join(f"{next_line(kept, empty, shift):.2f}" for shift in range(SHIFTS + 1))
+        print(f"| {name} | {ratio} | {image[empty].var():.3f} | {kept[empty].var():.3f} | {r} |", flush=True)
+
+
+def exchanged(noisy: Frames, empty: NDArray[np.bool_], rng: np.random.Generator) -> Frames:
+    """The pieces of lines where empty is true, each from elsewhere; a piece that is the longest stays."""
+    image = noisy.copy()
+    for frame, there, source in zip(image, empty, noisy, strict=True):
+        edges = np.diff(np.pad(there, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+        (lines, starts), (_, ends) = np.nonzero(edges == 1), np.nonzero(edges == -1)
+        lengths = ends - starts
+        for line, start, n in zip(lines, starts, lengths, strict=True):
+            spare = np.where(np.abs(lines - line) > APART, lengths - n + 1, 0).clip(0)
+            if spare.any():
+                k = rng.choice(len(lines), p=spare / spare.sum())
+                first = starts[k] + rng.integers(spare[k])
+                frame[line, start : start + n] = source[lines[k], first : first + n]
+    return image
+
+
+def next_line(image: Frames, there: NDArray[np.bool_], shift: int) -> float:
+    """Pearson's correlation of pixels with those of the next line, shifted along it."""
+    n = image.shape[-1] - shift
+    both = there[:, :-1, :n] & there[:, 1:, shift:]
+    return float(np.corrcoef(image[:, :-1, :n][both], image[:, 1:, shift:][both])[0, 1])
 
 
 if __name__ == "__main__":
