@@ -43,16 +43,16 @@ def judge(path: Path, output: Path, half: str, minutes: float) -> None:
     first, second = halves_of(open_image(path, AXES.get(path.parent.name)))
     trained, judged = (first, second) if half == "first" else (second, first)
     output.mkdir(parents=True, exist_ok=True)
+    axes = "SYX" if len(first) + len(second) > 2 else "YX"
     for name, frames in (("trained", trained), ("judged", judged)):
-        axes = "SYX" if len(frames) > 1 else "YX"
-        pixels = np.stack(frames) if len(frames) > 1 else frames[0]
-        tifffile.imwrite(output / f"{name}.tif", pixels, metadata={"axes": axes}, photometric="minisblack")
-    noisy, look, run = str(output / "trained.tif"), output / "look", output / "run"
+        pixels = np.stack(frames) if axes == "SYX" else frames[0]
+        tifffile.imwrite(output / f"{name}.tif", pixels, photometric="minisblack")
+    noisy, look, run = [str(output / "trained.tif"), "--axes", axes], output / "look", output / "run"
     if not (run / "best.safetensors").exists():
-        _cosdd_zoo("inspect", noisy, "-o", str(look), "--overwrite")
+        _cosdd_zoo("inspect", *noisy, "-o", str(look), "--overwrite")
         settings = ["--config", str(look / "settings.yaml")]
-        _cosdd_zoo("train", noisy, "-o", str(run), *settings, "--max-time", str(minutes), "--overwrite")
-    run_alarms(run, str(output / "judged.tif"))
+        _cosdd_zoo("train", *noisy, "-o", str(run), *settings, "--max-time", str(minutes), "--overwrite")
+    run_alarms(run, str(output / "judged.tif"), axes)
 
 
 def _cosdd_zoo(*arguments: str) -> None:
