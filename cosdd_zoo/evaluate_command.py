@@ -47,7 +47,8 @@ def evaluate(
     scores = list(track(done, "Comparing", console=Console(stderr=True), transient=True))
     mean = mean_score(scores)
     if as_json:
-        print(json.dumps({"files": [s.model_dump() for s in scores], "all": mean.model_dump()}, indent=2))
+        files, whole = ([json.loads(s.model_dump_json()) for s in own] for own in (scores, [mean]))  # null for infinity
+        print(json.dumps({"files": files, "all": whole[0]}, indent=2))
     else:
         _print([*scores, mean])
     if csv is not None:

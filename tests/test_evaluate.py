@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,51 @@ def test_references_of_another_exposure_are_brought_to_the_noisy_scale(folder: P
     unscaled = list(score_files([str(folder / "results")], [str(tmp_path)]))
     assert unscaled[0].psnr_db < scaled[0].psnr_db - 5
     assert unscaled[0].micro_ssim == pytest.approx(scaled[0].micro_ssim, abs=1e-4)
+
+
+def test_noisy_images_are_matched_by_name_in_whatever_order_they_are_named(folder: Path) -> None:
+    results, truth, noisy = (str(folder / name) for name in ("results", "truth", "noisy"))
+    usual = {s.file: s.psnr_db for s in score_files([results], [truth], [noisy])}
+    named = [str(folder / "results" / f"{n}_denoised.tif") for n in "ba"]
+    assert {s.file: s.psnr_db for s in score_files(named, [truth], [noisy])} == pytest.approx(usual)
+    (unlike,) = {s.file for s in score_files(named[:1], [truth + "/b_gt.tif"], [noisy + "/b.tif"])}
+    assert unlike == "b_denoised.tif"
+
+
+def test_one_name_too_many_is_a_sentence(folder: Path, tmp_path: Path) -> None:
+    for given, name in (("a_gt.tif", "a_gt.tif"), ("b_gt.tif", "c_gt.tif")):
+        shutil.copy(folder / "truth" / given, tmp_path / name)
+    with pytest.raises(ImageError, match=r"b_denoised\.tif has none of its name among the references"):
+        list(score_files([str(folder / "results")], [str(tmp_path)]))
+
+
+def test_standard_deviations_beside_results_are_no_results(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "results", tmp_path / "results")
+    shutil.copy(folder / "truth" / "a_gt.tif", tmp_path / "results" / "a_denoised_std.tif")
+    scores = list(score_files([str(tmp_path / "results")], [str(folder / "truth")]))
+    assert [s.file for s in scores] == ["a_denoised.tif", "b_denoised.tif"]
+
+
+@pytest.mark.parametrize(
+    ("noisy", "sentence"),
+    [
+        (np.random.default_rng(0).normal(size=(1, 32, 32)), r"\(2, 1, 32, 32\), and the noisy image n.tif \(1, 1, 32"),
+        (np.full((2, 32, 32), np.nan), "n.tif has 1024 NaN"),
+        (np.ones((2, 32, 32)), "n.tif is constant in frame 0"),
+    ],
+)
+def test_noisy_images_that_cannot_be_those_are_a_sentence(tmp_path: Path, noisy: NDArray[Any], sentence: str) -> None:
+    image = np.random.default_rng(1).normal(size=(2, 32, 32))
+    for name, array in (("a.tif", image), ("b.tif", image), ("n.tif", noisy)):
+        tifffile.imwrite(tmp_path / name, array.astype(np.float32), metadata={"axes": "TYX"}, ome=True)
+    with pytest.raises(ImageError, match=sentence):
+        list(score_files(*([str(tmp_path / f"{name}.tif")] for name in "abn")))
+
+
+def test_a_result_that_is_its_reference_has_json_that_can_be_read(folder: Path) -> None:
+    one = folder / "truth" / "a_gt.tif"
+    shown = run("evaluate", one, "--reference", one, "--json").stdout
+    assert "Infinity" not in shown and json.loads(shown)["all"]["psnr_db"] is None
 
 
 def run(*arguments: object) -> Any:

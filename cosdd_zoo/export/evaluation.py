@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import ImageFile, open_image
+from cosdd_zoo.data.matching import matched
 from cosdd_zoo.data.metrics import affine_fit, best_gaussian, psnr
 from cosdd_zoo.errors import ImageError
 from cosdd_zoo.export.card import Figures
@@ -35,7 +36,7 @@ def evaluate(
     direct: bool = False,
     axes: str | None = None,
 ) -> Figures:
-    """What a model does to images: noise found, and with truths (one a file, in the order of their names) PSNRs in dB.
+    """What a model does to images: noise found, and with truths (one a file, that of its name) PSNRs in dB.
 
     A truth of one frame serves all frames of its image. It is brought to each noisy frame's scale by least squares.
     Raises ImageError for files that do not fit the model or one another.
@@ -43,8 +44,7 @@ def evaluate(
     n_dims = denoiser.network.n_dims
     files = [open_image(path, axes) for path in find_images(images)]
     known = [open_image(path, axes) for path in find_images(truths)] if truths else []
-    if known and len(known) != len(files):
-        raise ImageError(f"There are {len(files)} images and {len(known)} truths: give one truth for each image.")
+    known = matched(files, known, "truths") if known else []
     estimator = denoiser.estimator(denoiser.default_samples if n_samples is None else n_samples, direct)
     noisy: list[Item] = []
     denoised: list[Item] = []

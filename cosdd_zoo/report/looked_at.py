@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosdd_zoo.data.images import ImageFile, check_finite
+from cosdd_zoo.data.matching import matched
 from cosdd_zoo.data.metrics import gaussian_blur
 from cosdd_zoo.devices import found_device
 from cosdd_zoo.errors import ImageError
@@ -59,14 +60,13 @@ def items_of(
 ) -> list[Item]:
     """Items that are spread over the images, the middle of large ones, with what belongs to them.
 
-    references, repeats: as many as images, or none; one frame serves all frames of its image.
+    references, repeats: as many as images, or none, matched by name; one frame serves all frames of its image.
     Raises ImageError for lines, for images that are too small, and for those that do not belong together.
     """
     if n_dims == 1:
         raise ImageError("A report is of images, and this model is of lines: look at its results themselves.")
-    for others, what in ((references, "references"), (repeats, "repeats")):
-        if others and len(others) != len(images):
-            raise ImageError(f"There are {len(images)} images and {len(others)} {what}: give one for each image.")
+    references = matched(images, references, "references") if references else []
+    repeats = matched(images, repeats, "repeats") if repeats else []
     places = chosen_places(images, n_dims, amount.n_items)
     out: list[Item] = []
     limits = [DEPTH_PX, amount.side_px, amount.side_px][-n_dims:]

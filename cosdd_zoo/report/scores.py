@@ -1,13 +1,15 @@
 """Results against references, file by file: PSNR, SSIM and their kind.
 
 A result belongs to the reference of its name (NAME_denoised to NAME) if all have one, else both are taken in order.
-A reference of one frame serves all frames of its result.
+A reference of one frame serves all frames of its result. Standard deviations beside results (NAME_denoised_std) are no
+results.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,12 +19,12 @@ from pydantic import BaseModel, ConfigDict
 
 from cosdd_zoo.data.finding import find_images
 from cosdd_zoo.data.images import ImageFile, check_finite, open_image
+from cosdd_zoo.data.matching import matched
 from cosdd_zoo.data.metrics import affine_fit, psnr
 from cosdd_zoo.data.similarity import LEAST_PX, affine_psnr, fourier_ring_correlation, micro_ssim, ssim
 from cosdd_zoo.errors import ImageError
 
-SUFFIXES = ("_denoised", "_noisy", "_raw", "_low", "_gt", "_truth", "_clean", "_high")
-"""Ends of names that say what an image is, and not which."""
+STD = "_denoised_std."
 
 
 class Score(BaseModel):
@@ -49,6 +51,7 @@ class Score(BaseModel):
 class Pair(NamedTuple):
     result: ImageFile
     reference: ImageFile
+    noisy: ImageFile | None = None
 
 
 def score_files(
@@ -64,19 +67,24 @@ def score_files(
 
     Raises ImageError for files that do not belong together, and AxesError for axes that nobody knows.
     """
-    found = pairs(results, references, axes, reference_axes or axes)
-    seen = pairs(noisy, references, axes, reference_axes or axes) if noisy else []
-    if seen and len(seen) != len(found):
-        raise ImageError(f"There are {len(found)} results and {len(seen)} noisy images: give one for each.")
-    for n, pair in enumerate(found):
-        yield _score(pair, seen[n].result if seen else None)
+    found = pairs(results, references, axes, reference_axes)
+    if noisy:
+        seen = matched(
+            [p.result for p in found], [open_image(path, axes) for path in find_images(noisy)], "noisy images"
+        )
+        found = [pair._replace(noisy=own) for pair, own in zip(found, seen, strict=True)]
+        for pair, own in zip(found, seen, strict=True):
+            _check_noisy(pair.result, own)
+    for pair in found:
+        yield _score(pair)
 
 
 def pairs(
     results: Sequence[str], references: Sequence[str], axes: str | None = None, reference_axes: str | None = None
 ) -> list[Pair]:
     """Which reference is whose. Raises ImageError where counts differ, or shapes."""
-    ours = [open_image(path, axes) for path in find_images(results)]
+    paths = find_images(results)
+    ours = [open_image(path, axes) for path in [p for p in paths if STD not in p.name] or paths]
     theirs = [open_image(path, reference_axes or axes) for path in find_images(references)]
     if len(theirs) == 1:
         theirs = theirs * len(ours)
@@ -85,9 +93,8 @@ def pairs(
             f"There are {len(ours)} results and {len(theirs)} references: give one reference for each result, or one "
             "for all."
         )
-    named = {_stem(image.name): image for image in theirs}
-    if len(named) == len(theirs) and all(_stem(image.name) in named for image in ours):
-        theirs = [named[_stem(image.name)] for image in ours]
+    elif len(ours) > 1:
+        theirs = matched(ours, theirs, "references")
     for result, reference in zip(ours, theirs, strict=True):
         _check(result, reference)
     return [Pair(*both) for both in zip(ours, theirs, strict=True)]
@@ -115,8 +122,8 @@ def as_csv(scores: Sequence[Score]) -> str:
 
 
 def as_figures(score: Score) -> dict[str, float | str]:
-    """What a model card's Validation section is filled with."""
-    return {
+    """What a model card's Validation section is filled with; without what is infinite."""
+    figures: dict[str, float | str] = {
         "psnr_denoised_db": round(score.psnr_db, 2),
         "psnr_affine_db": round(score.affine_psnr_db, 2),
         "ssim": round(score.ssim, 4),
@@ -124,10 +131,11 @@ def as_figures(score: Score) -> dict[str, float | str]:
         "bias_in_grey_values": float(f"{score.bias:.3g}"),
         "frc_resolution_px": round(score.frc_px, 2),
     }
+    return {name: value for name, value in figures.items() if isinstance(value, str) or math.isfinite(value)}
 
 
-def _score(pair: Pair, noisy: ImageFile | None) -> Score:
-    rows = [_of_plane(y, s) for y, s in _planes(pair, noisy)]
+def _score(pair: Pair) -> Score:
+    rows = [_of_plane(y, s) for y, s in _planes(pair)]
     numbers = dict(zip(_MEASURED, np.mean(rows, axis=0).tolist(), strict=True))
     return Score(file=pair.result.name, reference=pair.reference.name, n_planes=len(rows), **numbers)
 
@@ -142,7 +150,7 @@ def _of_plane(y: NDArray[Any], s: NDArray[Any]) -> tuple[float, ...]:
     return psnr(y, s), affine_psnr(y, s), ssim(y, s), micro_ssim(y, s), float(np.mean(y - s)), slope - 1, frc
 
 
-def _planes(pair: Pair, noisy: ImageFile | None) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def _planes(pair: Pair) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Each plane [Y, X] of the result and of its reference."""
     n_reference = pair.reference.n_items(2)
     for i in range(pair.result.n_items(2)):
@@ -150,14 +158,14 @@ def _planes(pair: Pair, noisy: ImageFile | None) -> Iterator[tuple[NDArray[np.fl
         reference = pair.reference.read_item(i if n_reference > 1 else 0, 2).astype(np.float64)
         check_finite(result, pair.result.name)
         check_finite(reference, pair.reference.name)
-        seen = noisy.read_item(i, 2).astype(np.float64) if noisy is not None else None
+        seen = pair.noisy.read_item(i, 2).astype(np.float64) if pair.noisy is not None else None
+        if pair.noisy is not None and seen is not None:
+            check_finite(seen, pair.noisy.name)
         for c in range(len(result)):
             truth = reference[c]
-            if truth.std() == 0:
-                raise ImageError(
-                    f"{pair.reference.name} is constant in frame {i}: there is nothing to compare with. Give another "
-                    "reference."
-                )
+            if truth.std() == 0 or (seen is not None and seen[c].std() == 0):
+                name = pair.reference.name if truth.std() == 0 or pair.noisy is None else pair.noisy.name
+                raise ImageError(f"{name} is constant in frame {i}: there is nothing to compare with. Give another.")
             yield result[c], truth if seen is None else affine_fit(truth, seen[c])
 
 
@@ -173,10 +181,10 @@ def _check(result: ImageFile, reference: ImageFile) -> None:
         raise ImageError(f"{result.name} is {ours[1]} x {ours[2]} px: figures need {LEAST_PX} px along y and x.")
 
 
-def _stem(name: str) -> str:
-    stem = name
-    while "." in stem:
-        stem = stem.rsplit(".", 1)[0]
-    for suffix in SUFFIXES:
-        stem = stem.removesuffix(suffix)
-    return stem
+def _check_noisy(result: ImageFile, noisy: ImageFile) -> None:
+    shapes = [(image.n_items(2), *image.item_shape(2)) for image in (result, noisy)]
+    if shapes[0] != shapes[1]:
+        raise ImageError(
+            f"{result.name} has (frames, channels, y, x) = {shapes[0]}, and the noisy image {noisy.name} {shapes[1]}: "
+            "give the images that were denoised. --axes names axes."
+        )
