@@ -96,6 +96,12 @@ def denoise(
     settings = log.settings if log else given
     if log is not None:
         _check_model(log, denoiser.digest)
+    judge = judge_of(denoiser.facts)
+    if settings.strict and judge is None:
+        raise ConfigError(
+            f"{model.name} holds no profile of its training images (it was imported, or made by an older version, or "
+            "by other software), so no image can be compared with them: leave --strict out."
+        )
     sources = [f.source for f in log.files] if log else find_sources(images or [], recursive, but=output)
     make_folder(output)
     how = f"{_how(settings, denoiser.is_foreign)} on {denoiser.device.type}"
@@ -112,7 +118,7 @@ def denoise(
         found = denoise_files(
             denoiser, model, sources, output, settings,
             resume=resume, overwrite=overwrite, fail_fast=fail_fast, advance=advance, doing=doing,
-            judge=judge_of(denoiser.facts),
+            judge=judge,
         )  # fmt: skip
         failed = [outcome for outcome in found if not _said(outcome, output, how)]
     if failed:

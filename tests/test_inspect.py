@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import cosdd_zoo
 from cosdd_zoo.cli import app
 from cosdd_zoo.config import resolve
+from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.images import open_image
 from cosdd_zoo.data.metrics import gaussian_blur
 from cosdd_zoo.data.simulate import NOISES, Noise, photon_stack, scene_stack
@@ -26,6 +27,7 @@ from cosdd_zoo.errors import ConfigError, ImageError
 from cosdd_zoo.noise.inspected import Inspected, inspect
 from cosdd_zoo.noise.inspection import Noise as Found
 from cosdd_zoo.noise.inspection import noise_of
+from cosdd_zoo.report.inspect_page import rows
 
 
 def bars(axis: str, size: int = 192, seed: int = 0) -> NDArray[np.float64]:
@@ -154,6 +156,42 @@ def test_noise_along_z_is_found_in_volumes_alone() -> None:
     assert inspected(100 + pattern + 5 * rng.standard_normal((16, 128, 128)), "ZYX").facts.noise_axis == "none"
 
 
+def test_stacks_of_other_sizes_do_not_hide_noise_along_z() -> None:
+    rng = np.random.default_rng(0)
+    stacks = []
+    for width in (128, 112):
+        e = rng.standard_normal((14, 128, width))
+        for z in range(1, 14):
+            e[z] = 0.7 * e[z - 1] + np.sqrt(1 - 0.7**2) * e[z]
+        stacks.append(from_array(100 + 10 * e, "ZYX"))
+    found = inspect(stacks).facts
+    assert found.noise_axis == "z" and "planes" in found.reasons["receptive_field_px"]
+    along = {name: (value, meaning) for name, value, meaning in rows(found.channels[0])}
+    assert float(along["correlation"][0]) > 0.4 and along["correlation"][1] == "with the next plane"
+    assert along["correlation length"][0] == "not measured along z"
+
+
+def memory(side: int, seed: int) -> NDArray[np.float64]:
+    """A small image of noise alone that remembers along x."""
+    e = np.random.default_rng(seed).standard_normal((side, side + 50))
+    for j in range(1, side + 50):
+        e[:, j] = 0.75 * e[:, j - 1] + np.sqrt(1 - 0.75**2) * e[:, j]
+    return 100 + 10 * e[:, 50:]
+
+
+def test_too_few_pixels_to_tell_are_not_taken_for_noise_without_correlation(tmp_path: Path) -> None:
+    found = [inspected(memory(30, seed), "YX") for seed in range(4)]
+    untold = [f for f in found if f.facts.noise_axis == "none"]
+    assert untold  # else this test is of nothing
+    for own in untold:
+        assert own.facts.certainty == "unsure" and "cannot be told" in own.facts.verdict
+        assert "noise_axis" not in own.facts.recommended.get("network", {})
+    small = memory(30, next(seed for seed, f in enumerate(found) if f.facts.noise_axis == "none"))
+    with pytest.raises(ConfigError, match="cannot be told"):
+        cosdd_zoo.train(small, tmp_path / "run", axes="YX", noise_axis="auto", max_steps=1, **QUICK)
+    assert not (tmp_path / "run").exists()
+
+
 def jpeg(frame: NDArray[Any], quality: int) -> NDArray[np.uint8]:
     grey = np.clip(frame / np.quantile(frame, 0.999) * 230, 0, 255).astype(np.uint8)
     buffer = io.BytesIO()
@@ -227,6 +265,14 @@ def test_channels_are_told_apart(stacks: dict[str, NDArray[Any]]) -> None:
 def test_images_that_say_nothing_are_a_sentence(image: NDArray[Any], sentence: str) -> None:
     with pytest.raises(ImageError, match=sentence):
         inspected(image, "SYX"[3 - image.ndim :])
+
+
+def test_a_chosen_channel_that_says_nothing_goes_by_its_own_number(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).normal(100, 10, (4, 64, 64)).astype(np.float32)
+    image[3] = 7
+    tifffile.imwrite(tmp_path / "a.ome.tif", image, metadata={"axes": "CYX"}, ome=True)
+    with pytest.raises(ImageError, match=r"Channel 3 .* leave it out: --channels 1\."):
+        cosdd_zoo.inspect(tmp_path / "a.ome.tif", channels="1,3")
 
 
 def test_images_of_different_channel_counts_are_a_sentence(tmp_path: Path) -> None:

@@ -74,6 +74,19 @@ def test_images_of_another_kind_are_told_by_what_they_are(kind: str, other: str,
         assert any(words in sentence for sentence in said(change(image), profiles[kind]))
 
 
+@pytest.mark.parametrize("kind", ["stripes", "ar1", "scmos"])
+def test_a_turned_image_is_not_said_to_have_another_gain(kind: str, profiles: dict[str, Profile]) -> None:
+    for image in fresh(kind):
+        assert not any("variance" in sentence for sentence in said(np.rot90(image), profiles[kind]))
+
+
+def test_without_a_noise_axis_no_image_is_said_to_be_turned(profiles: dict[str, Profile]) -> None:
+    white = profiles["uncorrelated"]
+    for axis in ("none", "z"):
+        sentences = [s for x in fresh("ar1", 8) for s in said(x, white.model_copy(update={"noise_axis": axis}))]
+        assert any("is correlated by" in s for s in sentences) and not any("turned" in s for s in sentences)
+
+
 def test_other_grey_values_and_another_pixel_size_are_told(profiles: dict[str, Profile], tmp_path: Path) -> None:
     bright = fresh("stripes", 1)[0] + 1000
     assert any("grey values" in s for s in said(bright, profiles["stripes"]))
@@ -222,6 +235,15 @@ def test_strict_refuses_the_image_and_does_the_others(folder: Path, tmp_path: Pa
     assert done.exit_code == 2
     assert "without --strict" in done.stderr
     assert sorted(p.name for p in (tmp_path / "out").glob("*.tif")) == ["good_denoised.tif"]
+
+
+def test_strict_says_that_a_model_without_profile_cannot_compare(folder: Path, tmp_path: Path) -> None:
+    found = load_checkpoint(folder / "run" / "best.safetensors")
+    bare = found._replace(facts={k: v for k, v in found.facts.items() if k != "profile"})
+    bare.save(tmp_path / "bare.safetensors")
+    line = ["denoise", tmp_path / "bare.safetensors", folder / "images", "-o", tmp_path / "out", "--strict"]
+    done = CliRunner().invoke(app, [*map(str, line), "--device", "cpu", "--quiet"])
+    assert "no image can be compared" in str(done.exception) and not (tmp_path / "out").exists()
 
 
 def test_a_resumed_run_and_a_distilled_model_keep_a_profile(folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 import torch.nn.functional as F
 from models import few_features, model, scaling
@@ -416,6 +417,49 @@ def test_any_model_of_planes_or_volumes_gets_a_report(shape: tuple[int, ...], se
     assert out.facts.n_frames == out.evidence[0].x.shape[0]
     assert all(np.isfinite(e.x).all() and np.isfinite(e.std).all() for e in out.evidence)
     assert [c.name for c in out.facts.channels] == [f"channel {c}" for c in range(config.n_channels)]
+
+
+LITTLE = Amount(n_items=3, side_px=64, n_samples=4)
+
+
+def test_what_was_not_compared_is_not_said_to_be_alike() -> None:
+    known = load_checkpoint(KEPT / "stripes.safetensors")
+    bare = known._replace(facts={k: v for k, v in known.facts.items() if k != "profile"})
+    images = [from_array(x, "YX") for x in (NOISY[0], NOISY[1])] * 5 + [from_array(np.rot90(NOISY[0]).copy(), "YX")]
+    untold = report_on(bare, Path("run"), images[:1], amount=LITTLE, device="cpu")
+    assert lights(untold)["kind"] == "unknown" and "nothing was compared" in check(untold, "kind").found
+    alike = report_on(known, Path("run"), images[:1], amount=LITTLE, device="cpu")
+    assert lights(alike)["kind"] == "good" and "pixel size" not in check(alike, "kind").found
+    last = report_on(known, Path("run"), images, amount=LITTLE, device="cpu")  # the last one is among those looked at
+    assert lights(last)["kind"] == "fair" and "turned by 90 degrees" in check(last, "kind").found
+
+
+def test_references_go_by_name_in_whatever_order_they_are_given(tmp_path: Path) -> None:
+    for n, name in enumerate(("f1", "f10")):
+        for kind, stack in (("noisy", NOISY), ("gt", TRUTH)):
+            tifffile.imwrite(tmp_path / f"{name}_{kind}.tif", stack[n])
+    files = {kind: [tmp_path / f"{name}_{kind}.tif" for name in ("f1", "f10")] for kind in ("noisy", "gt")}
+    run = KEPT / "stripes.safetensors"
+    much: dict[str, Any] = {"n_samples": 4, "n_items": 2, "side_px": 64, "device": "cpu"}
+    psnr, other = (
+        report(run, files["noisy"][::way], reference=files["gt"], **much).facts.channels[0].reference["psnr_db"]
+        for way in (1, -1)
+    )
+    assert psnr > 25 and other == pytest.approx(psnr, abs=0.5)
+
+
+def test_too_little_to_tell_is_unknown() -> None:
+    """Too few lines for an error of the mean, and too few pixels for the noise's axis."""
+    rng = np.random.default_rng(0)
+    stack = photon_stack(NOISES["stripes"](), SCENES["filaments"](600, rng)[None])
+    known = load_checkpoint(KEPT / "stripes.safetensors")
+    flat = report_on(
+        known, Path("run"), [from_array(stack.noisy[0, :24], "YX")], amount=Amount(1, 600, 4), device="cpu"
+    )
+    assert lights(flat)["intensity"] == "unknown" and "cannot be told" in check(flat, "intensity").found
+    found = reported(noisy=NOISY[:1, :30, :30], amount=Amount(1, 64, 4))
+    assert "not correlated" not in check(found, "noise_axis").found
+    assert lights(found)["noise_axis"] == "unknown"
 
 
 def test_each_mistake_has_its_sentence(package: Path, tmp_path: Path) -> None:

@@ -68,6 +68,11 @@ class Described:
         return self.of_all().of_channels(self.channels)
 
 
+def numbers_of(image: ImageFile) -> tuple[int, ...]:
+    """The numbers that its channels have in the file, where some were chosen."""
+    return image.pixels.channels if isinstance(image.pixels, Some) else tuple(range(image.n_channels))
+
+
 def named_channels(image: ImageFile) -> str:
     """The channels' names in brackets, for a sentence; nothing where they have none."""
     names = [channel.name for channel in image.described().channels if channel.name]

@@ -77,6 +77,11 @@ def as_yaml(settings: Sequence[Setting], title: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def is_untold(axis: NoiseAxis, channels: Sequence[Noise]) -> bool:
+    """Whether no correlation was found where one could not have been seen."""
+    return axis == "none" and any(c.certainty == "unsure" for c in channels)
+
+
 def _verdict(axis: NoiseAxis, channels: Sequence[Noise], traces: Traces) -> tuple[Suits, str]:
     strongest = max(channels, key=_strength)
     if all(_has_hardly_any(c) for c in channels):
@@ -104,6 +109,12 @@ def _verdict(axis: NoiseAxis, channels: Sequence[Noise], traces: Traces) -> tupl
             "dimensions (structN2V with a mask over both axes), or average repeats"
         )
         return "no", f"The noise is correlated along both axes, so COSDD's assumption does not hold: {why}."
+    if is_untold(axis, channels):
+        return "partly", (
+            "Whether the noise is correlated cannot be told: there are too few pixels in which noise alone is seen. "
+            "Give more images, or larger ones. If there are none, name the axis along which the camera scans: "
+            "--noise-axis x for most point scanners."
+        )
     if axis == "none":
         return "partly", (
             "No correlation was found, so COSDD's AR decoder has nothing to do: train with noise_axis none. A "
@@ -130,14 +141,14 @@ def _settings(axis: NoiseAxis, channels: Sequence[Noise], shape: tuple[int, ...]
         "both": "the stronger of the two; the other one's noise will stay in the result",
     }
     along = f"along {axis} the noise's correlation is up to {_strength(strongest):.2f}, across it less"
-    found = [Setting("network", "noise_axis", trained, said.get(axis, along))]
+    found = [] if is_untold(axis, channels) else [Setting("network", "noise_axis", trained, said.get(axis, along))]
     if axis == "z":
         found.insert(0, Setting("network", "n_dims", 3, "the noise is correlated from plane to plane"))
         depth = int(shape[0] / 1.3) // 4 * 4  # a crop and planes for validation
         if depth < int(TrainingConfig.model_fields["crop_depth_px"].default):
             found.append(Setting("training", "crop_depth_px", depth, f"there are {shape[0]} planes"))
     if axis != "none":
-        found.append(_receptive_field(max(c.length_px for c in channels), strongest))
+        found.append(_receptive_field(axis, max(c.length_px for c in channels), strongest))
     size = TrainingConfig().crop_px
     least = min(shape[1:])
     if least < 1.3 * size:  # a crop and a strip for validation
@@ -169,8 +180,10 @@ def _settings(axis: NoiseAxis, channels: Sequence[Noise], shape: tuple[int, ...]
     return found
 
 
-def _receptive_field(length: int, noise: Noise) -> Setting:
+def _receptive_field(axis: NoiseAxis, length: int, noise: Noise) -> Setting:
     usual = int(NetworkConfig.model_fields["receptive_field_px"].default)
+    if axis == "z":
+        return Setting("network", "receptive_field_px", usual, "the usual one: how far planes share noise is not known")
     if length >= N_LAGS:
         return Setting(
             "network", "receptive_field_px", usual,

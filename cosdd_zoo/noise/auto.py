@@ -18,7 +18,7 @@ def with_found_axis(
     """Single settings, in which a noise axis "auto", of theirs or of the file's, is the one that was found.
 
     say: is told in a sentence what was found. Raises ConfigError where the noise is correlated along both axes or
-    along z, and ImageError for images that cannot be inspected.
+    along z, or where that cannot be told, and ImageError for images that cannot be inspected.
     """
     network, data = ((file or {}).get(section) or {} for section in ("network", "data"))
     if settings.get("noise_axis", network.get("noise_axis")) != AUTO:
@@ -28,6 +28,8 @@ def with_found_axis(
     n_dims = settings.get("n_dims", network.get("n_dims", 2))
     if found.noise_axis == "both":
         raise ConfigError(f"{found.verdict} To train all the same, name the axis: --noise-axis x or y.")
+    if "noise_axis" not in found.recommended.get("network", {}):
+        raise ConfigError(found.verdict)
     if found.noise_axis == "z" and n_dims != 3:
         raise ConfigError(
             "The noise seems to be correlated along z, which a 2-D model does not see: train with --n-dims 3, or name "

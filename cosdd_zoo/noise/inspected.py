@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from cosdd_zoo.data.channels import numbers_of
 from cosdd_zoo.data.images import ImageFile
 from cosdd_zoo.errors import ImageError
 from cosdd_zoo.noise.advice import Advice, Suits, Traces, advise, joint_axis
@@ -127,8 +128,9 @@ def inspect(images: Sequence[ImageFile]) -> Inspected:
     follows = [frame.follows for frame in frames]
     told = [channel.name for channel in images[0].described().channels]
     n_channels = counts.pop()
-    names = told if len(told) == n_channels and all(told) else [f"channel {c}" for c in range(n_channels)]
-    noises = [_of_channel(frames, follows, c, names) for c in range(n_channels)]
+    numbers = numbers_of(images[0])
+    names = told if len(told) == n_channels and all(told) else [f"channel {c}" for c in numbers]
+    noises = [_of_channel(frames, follows, c, names, numbers) for c in range(n_channels)]
     sides = [image.item_shape(2)[1:] for image in images]
     n_planes = min(image.layout.length("Z") for image in images)
     if n_planes >= LEAST_PLANES:
@@ -138,14 +140,16 @@ def inspect(images: Sequence[ImageFile]) -> Inspected:
     return Inspected(_facts(images, frames, noises, names, traces, advice), advice, noises, frames, names)
 
 
-def _of_channel(frames: Sequence[Frame], follows: Sequence[bool], c: int, names: Sequence[str]) -> Noise:
+def _of_channel(
+    frames: Sequence[Frame], follows: Sequence[bool], c: int, names: Sequence[str], numbers: Sequence[int]
+) -> Noise:
     try:
         return noise_of([f.pixels[c] for f in frames], follows)
     except ImageError as error:
         if len(names) == 1:
             raise
-        others = ",".join(str(k) for k in range(len(names)) if k != c)
-        raise ImageError(f"Channel {c} ({names[c]}): {error} Or leave it out: --channels {others}.") from None
+        others = ",".join(str(number) for k, number in enumerate(numbers) if k != c)
+        raise ImageError(f"Channel {numbers[c]} ({names[c]}): {error} Or leave it out: --channels {others}.") from None
 
 
 def _along_z(noise: Noise, planes: Sequence[NDArray[Any]], follows: Sequence[bool]) -> Noise:
@@ -153,6 +157,7 @@ def _along_z(noise: Noise, planes: Sequence[NDArray[Any]], follows: Sequence[boo
     within = max(noise.x.strength, noise.y.strength, WEAK)
     if noise.between <= FIXED * within:
         return noise
+    planes = [plane for plane in planes if plane.shape == planes[0].shape]
     half = len(planes) // 2
     pairs = [plane for k in range(half) for plane in (planes[k], planes[k + half])]
     far = noise_of(pairs, [bool(k % 2) for k in range(len(pairs))]).between

@@ -263,8 +263,11 @@ def _compared(g: Glance, own: ChannelProfile, axis: str) -> list[str]:
     usual = own.x[0].mean - own.y[0].mean
     apart = Spread(mean=usual, std=math.hypot(own.x[0].std, own.y[0].std))
     found = float(g.x[0] - g.y[0])
-    is_turned = apart.is_far(found, math.hypot(g.x_error[0], g.y_error[0]), CORRELATION) and (
-        abs(found + usual) < abs(found - usual)
+    is_turned = (
+        axis in ("x", "y")
+        and abs(usual) > CORRELATION
+        and apart.is_far(found, math.hypot(g.x_error[0], g.y_error[0]), CORRELATION)
+        and abs(found + usual) < abs(found - usual)
     )
     is_smooth = own.nyquist_x.is_far(g.nyquist_x, 0, NYQUIST) and own.nyquist_y.is_far(g.nyquist_y, 0, NYQUIST)
     if is_smooth and g.nyquist_x < own.nyquist_x.mean and g.nyquist_y < own.nyquist_y.mean:
@@ -276,7 +279,8 @@ def _compared(g: Glance, own: ChannelProfile, axis: str) -> list[str]:
             f"its noise is correlated by {g.x[0]:.2f} along x and {g.y[0]:.2f} along y, theirs by "
             f"{own.x[0].mean:.2f} and {own.y[0].mean:.2f}"
         )
-    if own.ratio.is_far(g.ratio, g.ratio_error, RATIO):
+    is_across = far_x if axis == "y" else far_y  # the ratio is of differences across the lines, which then see less
+    if not (is_turned or is_across) and own.ratio.is_far(g.ratio, g.ratio_error, RATIO):
         factor = math.exp(g.ratio - own.ratio.mean)
         out.append(
             f"its noise has {factor:.2g} times the variance that theirs has at the same grey values: another gain, "

@@ -148,7 +148,7 @@ def unlikely(
     for known, found in zip(profiles, fits(model, part, step, noise_axis) if all(profiles) else (), strict=False):
         if known is None:
             continue
-        if _is_turned(found, known, chance):
+        if noise_axis in ("x", "y") and _is_turned(found, known, chance):
             out.append(
                 f"its noise runs across the model's noise axis {noise_axis}, as if it was turned by 90 degrees: "
                 "so turned the model explains it better"

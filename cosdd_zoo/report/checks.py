@@ -120,8 +120,10 @@ def of_channel(e: Evidence, noise: Noise, noise_axis: str, is_exact: bool = True
 
 
 def _axis(noise: Noise, in_planes: str, noise_axis: str) -> Check:
-    other = noise.axis not in (in_planes, "none")
+    other, untold = noise.axis not in (in_planes, "none"), (noise.axis, noise.certainty) == ("none", "unsure")
     light: Light = "good" if noise.axis == in_planes else "bad" if other and noise.certainty == "certain" else "fair"
+    if untold and noise_axis != "none":
+        light = "unknown"
     said = {"none": "is not correlated", "both": "is correlated along both axes"}.get(
         noise.axis, f"is correlated along {'z' if (noise_axis, noise.axis) == ('z', 'y') else noise.axis}"
     )
@@ -130,6 +132,9 @@ def _axis(noise: Noise, in_planes: str, noise_axis: str) -> Check:
         advice = "COSDD is for noise along one axis: look for the raw images, `cosdd-zoo inspect` says more."
     elif light != "good" and noise.axis == "none":
         advice = "It does little harm; --noise-axis none learns faster."
+    if light == "unknown":
+        said = "shows no correlation that could be told from chance"
+        advice = "There are too few pixels in which noise alone is seen: look at more images, or larger ones."
     return Check(
         key="noise_axis",
         title="The noise runs along the model's axis",
@@ -252,7 +257,16 @@ def _balance(e: Evidence, sigma: float) -> Check:
 def _intensity(c: Curves, sigma: float) -> Check:
     seen = np.maximum(np.abs(c.bias.y) - 2 * c.bias_error, 0.0) / sigma
     off, mean = float(seen.max()), float(np.mean(c.bias.y))
-    light = graded(off, BIAS)
+    light = graded(off, BIAS) if np.isfinite(c.bias_error).any() else "unknown"
+    if light == "unknown":
+        return Check(
+            key="intensity",
+            title="Intensities are kept",
+            light=light,
+            found=f"Noisy minus denoised is {mean:.3g} grey values on average; whether by chance cannot be told.",
+            advice="There are too few lines for it: look at larger images, or more of them.",
+            figures={"bias": mean},
+        )
     return Check(
         key="intensity",
         title="Intensities are kept",

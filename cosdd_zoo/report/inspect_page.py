@@ -43,12 +43,16 @@ def rows(c: ChannelFacts) -> list[Row]:
     axis = {"none": "none", "both": "both x and y"}.get(c.noise_axis, c.noise_axis)
     strongest = c.correlation_y if c.noise_axis == "y" else c.correlation_x
     lags = ", ".join(f"{r:.2f}" for r in strongest[:5])
+    where = "along x (none is clear), at 1 to 5 px" if c.noise_axis == "none" else "along it, at 1 to 5 px"
+    length = f"{c.correlation_length_px} px"
+    if c.noise_axis == "z":
+        lags, where, length = f"{c.frame_to_frame_correlation:g}", "with the next plane", "not measured along z"
     across = ", ".join(f"{r:.2f}" for r in (c.correlation_x if c.noise_axis == "y" else c.correlation_y)[:5])
     out = [
         ("noise axis", f"{axis} ({c.certainty})", f"by {c.method}"),
-        ("correlation", lags, "along it (x if none), at 1 to 5 px"),
+        ("correlation", lags, where),
         ("across", across, "the same for the other axis"),
-        ("correlation length", f"{c.correlation_length_px} px", "the last lag that matters"),
+        ("correlation length", length, "the last lag that matters"),
         ("period", _or_none(c.period_px, "px"), "a wave in the noise: interference"),
         ("row offsets", f"{c.row_offset_std:g}", "their standard deviation, grey values"),
         ("column offsets", f"{c.column_offset_std:g}", ""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +19,20 @@ from cosdd_zoo.data.opening import open_all
 from cosdd_zoo.data.similarity import LEAST_PX, affine_psnr, fourier_ring_correlation, ssim
 from cosdd_zoo.errors import AxesError, CosddError, ImageError
 from cosdd_zoo.noise.inspection import Noise
-from cosdd_zoo.noise.profile import judge_of
+from cosdd_zoo.noise.profile import Judge, judge_of
 from cosdd_zoo.report.checks import Curves, Judged, of_channel
 from cosdd_zoo.report.evidence import Evidence, gather
 from cosdd_zoo.report.lights import Check, Light, worst
-from cosdd_zoo.report.looked_at import Amount, check_channels, items_of, noise_in, on_scale, repeats_in, usual_amount
+from cosdd_zoo.report.looked_at import (
+    Amount,
+    check_channels,
+    chosen_places,
+    items_of,
+    noise_in,
+    on_scale,
+    repeats_in,
+    usual_amount,
+)  # fmt: skip
 from cosdd_zoo.report.measures import correlation_with
 from cosdd_zoo.report.run_checks import of_kind, of_training
 from cosdd_zoo.training.run_folder import checkpoint_of
@@ -176,22 +185,19 @@ def report_on(
     exact = all(pair == (1.0, 0.0) for pair in scale)
     judged = [of_channel(e, noise, network.noise_axis, exact) for e, noise in zip(evidence, noises, strict=True)]
     metrics = read_metrics(path)
-    validation = list(
-        zip(
-            metrics.of("validation", "seconds"),
-            np.add(metrics.of("validation", "nll"), metrics.of("validation", "kl")).tolist(),
-            strict=True,
-        )
-    )
-    other = _other_kind(checkpoint, images)
-    checks = [*of_training(checkpoint.facts, validation, evidence[0].kl), of_kind(other)]
+    losses = np.add(metrics.of("validation", "nll"), metrics.of("validation", "kl")).tolist()
+    validation = list(zip(metrics.of("validation", "seconds"), losses, strict=True))
+    shown = {k: images[k] for k, _ in chosen_places(images, network.n_dims, amount.n_items)}
+    judge = judge_of(checkpoint.facts)
+    other = _other_kind(judge, shown.values(), network.n_channels) if judge else None
+    kind = of_kind(other, bool(judge and judge.profile.pixel_size))
+    checks = [*of_training(checkpoint.facts, validation, evidence[0].kl), kind]
     names = list(checkpoint.facts.get("channels", []))
     channels = [
         _channel(names[c] if c < len(names) else f"channel {c}", *parts)
         for c, parts in enumerate(zip(evidence, judged, noises, strict=True))
     ]
     light = worst([c.light for c in checks] + [c.light for own in channels for c in own.checks])
-    facts = checkpoint.facts
     return Reported(
         Report(
             cosdd_zoo=__version__,
@@ -204,9 +210,9 @@ def report_on(
             n_samples=amount.n_samples,
             reference_scale=[(float(f"{a:.6g}"), float(f"{b:.6g}")) for a, b in scale],
             repeats=found,
-            other_kind=other,
+            other_kind=other or [],
             settings=checkpoint.config.model_dump(mode="json", exclude={"data"}),
-            training={k: v for k, v in facts.items() if k not in ("profile", "images")},
+            training={k: v for k, v in checkpoint.facts.items() if k not in ("profile", "images")},
             checks=checks,
             channels=channels,
         ),
@@ -293,18 +299,14 @@ def _frc(first: Any, second: Any) -> float:
     )
 
 
-def _other_kind(checkpoint: Checkpoint, images: Sequence[ImageFile]) -> list[str]:
-    judge = judge_of(checkpoint.facts)
-    if judge is None or checkpoint.config.network.n_dims == 1:
-        return []
-    channels = list(range(checkpoint.config.network.n_channels))
-    return list(dict.fromkeys(f"{image.name}: {said}" for image in images[:8] for said in judge(image, channels)))
+def _other_kind(judge: Judge, images: Iterable[ImageFile], n_channels: int) -> list[str]:
+    return list(dict.fromkeys(f"{image.name}: {said}" for image in images for said in judge(image, range(n_channels))))
 
 
 def _opened(checkpoint: Checkpoint, images: Any, axes: str | None) -> list[ImageFile]:
     data = checkpoint.config.data
     if images is not None:
-        return open_all(images, axes, data.channels)[1]
+        return [_fitting(checkpoint, image) for image in open_all(images, axes, None)[1]]
     if not data.images:
         raise ImageError(
             "The model's training images are not known (arrays in memory, or it was imported): name images to look at."
@@ -329,9 +331,14 @@ def _beside(checkpoint: Checkpoint, sources: Any, axes: str | None) -> list[Imag
             image = open_image(path, axes or data.axes)
         except AxesError:
             image = open_image(path)
-        chosen = data.channels if image.n_channels != checkpoint.config.network.n_channels else None
-        out.append(of_channels(image, chosen))
+        out.append(_fitting(checkpoint, image))
     return out
+
+
+def _fitting(checkpoint: Checkpoint, image: ImageFile) -> ImageFile:
+    """The training's channels of an image that has others beside them."""
+    config = checkpoint.config
+    return image if image.n_channels == config.network.n_channels else of_channels(image, config.data.channels)
 
 
 def _short(values: Any) -> list[float]:

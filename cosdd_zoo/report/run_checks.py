@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cosdd_zoo.report.lights import Check, graded, worst
+from cosdd_zoo.report.lights import Check, Light, graded, worst
 from cosdd_zoo.training.recorder import COLLAPSED_KL
 
 WEAK_KL = 0.01
@@ -60,13 +60,26 @@ def of_training(facts: Mapping[str, Any], validation: Sequence[tuple[float, floa
     return out
 
 
-def of_kind(other: Sequence[str]) -> Check:
-    """other: how the images are not of the kind that the model was trained on."""
+def of_kind(other: Sequence[str] | None, has_pixel_size: bool) -> Check:
+    """other: how the images are not of the kind that the model was trained on; None where nothing could be compared.
+    has_pixel_size: that of the training images is known.
+    """
+    light: Light = "unknown" if other is None else "fair" if other else "good"
+    found = {
+        "unknown": "The model holds no profile of its training images: nothing was compared.",
+        "fair": "; ".join(other or ()) + ".",
+        "good": f"Noise{', grey values and pixel size' if has_pixel_size else ' and grey values'} are those of the "
+        "training.",
+    }
+    advice = {
+        "unknown": "It was imported, or made by an older version: see to it yourself that the images are of its kind.",
+        "fair": "Train on images of this kind, or look at some of that one.",
+    }
     return Check(
         key="kind",
         title="The images are of the training's kind",
-        light="fair" if other else "good",
-        found="; ".join(other) + "." if other else "Noise, grey values and pixel size are those of the training.",
-        advice="Train on images of this kind, or look at some of that one." if other else "",
+        light=light,
+        found=found[light],
+        advice=advice.get(light, ""),
         figures={},
     )
