@@ -38,7 +38,7 @@ Floats = NDArray[np.float64]
 
 PLACES = DRAWS - 1
 """The level of the latents' noise (networks.latent_noise) that a place within a grey value's bin is drawn by."""
-PIT, WHITE = 0.025, 0.06
+PIT, WHITE = 0.025, 0.1
 """Differences of the PIT's distribution and of the scores' correlation that do not matter yet."""
 FIT_PX = 256
 """Side of the window that the likelihood's fit is told from."""
