@@ -28,8 +28,6 @@ from cosdd_zoo.checkpoint import load_checkpoint, read_tensors
 from cosdd_zoo.config import RunConfig, read_yaml, validated
 from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.crops import Crops, split
-from cosdd_zoo.data.metrics import best_gaussian, psnr
-from cosdd_zoo.data.simulate import confocal_stack
 from cosdd_zoo.data.statistics import statistics
 from cosdd_zoo.errors import CheckpointError, ConfigError, ImageError, OutputError, TrainingError
 from cosdd_zoo.training.module import MAX_SKIPPED_IN_A_ROW, CosddModule
@@ -422,14 +420,3 @@ def test_a_killed_training_can_be_resumed_from_its_last_validation(tmp_path: Pat
     saved = json.loads(read_tensors(run / "state.safetensors")[1]["progress"])["step"]
     assert resume(run, quiet=True, max_steps=saved + 4).facts["steps"] == saved + 4
     assert load(run, "cpu").config.network.noise_axis == "x"
-
-
-@pytest.mark.slow
-def test_training_on_row_correlated_noise_beats_the_noisy_image_and_the_best_gaussian(tmp_path: Path) -> None:
-    stack = confocal_stack(n_frames=6, size=128)
-    run = train(stack.noisy, tmp_path / "run", axes="SYX", quiet=True, max_time=1.0, device="cpu", crop_px=48)
-    assert not run.facts["collapsed"]
-    denoised = load(run.folder, "cpu").denoise(stack.noisy, 16, axes="SYX").mean
-    found = psnr(denoised, stack.signal)
-    assert found > psnr(stack.noisy, stack.signal) + 8
-    assert found > best_gaussian(stack.noisy, stack.signal).psnr + 1
