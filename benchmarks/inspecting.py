@@ -43,7 +43,7 @@ from cosdd_zoo.noise.profile import Profile, differences, profile_of, with_fit
 from cosdd_zoo.training.run_folder import checkpoint_of
 
 SIDE_PX = 256
-FRAMES = 4
+FRAMES, MOST_FRAMES = 4, 24
 SNR = (1.0, 10.0)
 FLAT = {"checkerboard": "falls"}
 """Kinds whose variance has no gain to be found."""
@@ -195,7 +195,7 @@ def run_alarms(run: Path, noisy: str, axes: str | None = None) -> None:
     assert noise_alone is not None
     profile = with_fit(noise_alone, model, sources, step)
     image = open_image(noisy, axes)
-    judged = [q for i in range(min(10, image.n_items(2))) for q in _quarters(image.read_item(i, 2)[0])]
+    judged = [q for i in range(min(MOST_FRAMES, image.n_items(2))) for q in _quarters(image.read_item(i, 2)[0])]
     floor = checkpoint.scaling.pedestal[0]
     for name, engine in (("noise alone", None), ("with the likelihood", model)):
         told = []

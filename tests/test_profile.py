@@ -20,8 +20,9 @@ from cosdd_zoo.cli import app
 from cosdd_zoo.data.arrays import from_array
 from cosdd_zoo.data.images import open_image
 from cosdd_zoo.data.metrics import gaussian_blur
-from cosdd_zoo.data.simulate import NOISES, scene_stack
+from cosdd_zoo.data.simulate import NOISES, photon_stack, scene_stack
 from cosdd_zoo.data.simulate.noises import PEDESTAL
+from cosdd_zoo.data.simulate.scenes import SCENES
 from cosdd_zoo.export.export import export
 from cosdd_zoo.noise.profile import Profile, described, differences, profile_of
 from cosdd_zoo.noise.spread import Spread
@@ -85,6 +86,15 @@ def test_without_a_noise_axis_no_image_is_said_to_be_turned(profiles: dict[str, 
     for axis in ("none", "z"):
         sentences = [s for x in fresh("ar1", 8) for s in said(x, white.model_copy(update={"noise_axis": axis}))]
         assert any("is correlated by" in s for s in sentences) and not any("turned" in s for s in sentences)
+
+
+def test_grey_values_that_the_training_never_had_say_nothing_of_the_gain() -> None:
+    rng, noise = np.random.default_rng(0), NOISES["stripes"]()
+    scenes = np.stack([SCENES["filaments"](192, rng) for _ in range(4)])
+    bright = profile_of([from_array(photon_stack(noise, 100 + scenes).noisy, "SYX")], "x")
+    assert bright is not None
+    sentences = said(photon_stack(noise, scenes, 1).noisy[0], bright)
+    assert not any("variance" in sentence for sentence in sentences)
 
 
 def test_other_grey_values_and_another_pixel_size_are_told(profiles: dict[str, Profile], tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ BEYOND = 1.0
 """Of the range of the training images' grey values, how far an image's may lie outside."""
 PIXEL_SIZE = 0.05
 FLATTEST = 1 / 2
+FEWEST_BLOCKS = 12
+"""At grey values that the training images have: of fewer no gain is told."""
 
 
 class ChannelProfile(BaseModel):
@@ -233,13 +235,15 @@ def _glance(window: Floats, level: Sequence[float], variance: Sequence[float], a
     if not all(len(k) for k in kept.values()):
         return None
     x, y = (correlation(along[a], np.isin(np.arange(len(along[a].level)), kept[a])) for a in ("x", "y"))
-    blocks, kept_here = along[axis], kept[axis]
-    expected = np.interp(blocks.level[kept_here], level, variance)
-    share = blocks.products[0, kept_here] / expected
+    blocks = along[axis]
+    at, found = blocks.level[kept[axis]], blocks.products[0, kept[axis]]
+    is_known = (at >= level[0]) & (at <= level[-1])  # what is beyond the curve's ends says nothing
+    share = (found / np.interp(at, level, variance))[is_known if is_known.sum() >= FEWEST_BLOCKS else slice(None)]
+    error = share.std() / max(float(share.mean()), 1e-12) / math.sqrt(len(share))
     low, high = np.percentile(window, [1, 99])
     return Glance(
         float(np.log(max(float(share.mean()), 1e-12))),
-        float(share.std() / max(float(share.mean()), 1e-12) / math.sqrt(len(kept_here))),
+        float(error) if is_known.sum() >= FEWEST_BLOCKS else math.inf,
         x.r, x.error, y.r, y.error,
         spectrum_along([window]).at_nyquist,
         spectrum_along([window.T]).at_nyquist,
