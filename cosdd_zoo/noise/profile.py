@@ -48,8 +48,8 @@ BEYOND = 1.0
 """Of the range of the training images' grey values, how far an image's may lie outside."""
 PIXEL_SIZE = 0.05
 FLATTEST = 1 / 2
-FEWEST_BLOCKS = 12
-"""At grey values that the training images have: of fewer no gain is told."""
+LEAST_SHARE = 0.1
+"""Of the curve's least variance, the least that is expected beyond its ends."""
 
 
 class ChannelProfile(BaseModel):
@@ -237,18 +237,27 @@ def _glance(window: Floats, level: Sequence[float], variance: Sequence[float], a
     x, y = (correlation(along[a], np.isin(np.arange(len(along[a].level)), kept[a])) for a in ("x", "y"))
     blocks = along[axis]
     at, found = blocks.level[kept[axis]], blocks.products[0, kept[axis]]
-    is_known = (at >= level[0]) & (at <= level[-1])  # what is beyond the curve's ends says nothing
-    share = (found / np.interp(at, level, variance))[is_known if is_known.sum() >= FEWEST_BLOCKS else slice(None)]
-    error = share.std() / max(float(share.mean()), 1e-12) / math.sqrt(len(share))
+    shares = [found / expected for expected in _expected(at, np.asarray(level), np.asarray(variance))]
+    ratios = [math.log(max(float(share.mean()), 1e-12)) for share in shares]
+    errors = [share.std() / max(float(share.mean()), 1e-12) / math.sqrt(len(share)) for share in shares]
+    nearest = int(np.argmin(np.abs(ratios)))
     low, high = np.percentile(window, [1, 99])
     return Glance(
-        float(np.log(max(float(share.mean()), 1e-12))),
-        float(error) if is_known.sum() >= FEWEST_BLOCKS else math.inf,
+        ratios[nearest] if ratios[0] * ratios[1] > 0 else 0.0,
+        float(errors[nearest]),
         x.r, x.error, y.r, y.error,
         spectrum_along([window]).at_nyquist,
         spectrum_along([window.T]).at_nyquist,
         float(low), float(high),
     )  # fmt: skip
+
+
+def _expected(at: Floats, level: Floats, variance: Floats) -> tuple[Floats, Floats]:
+    """Bounds of the variance at grey values: beyond the curve's ends it may stay, or go on as its line does."""
+    inside = np.interp(at, level, variance)
+    slope = float(np.polyfit(level, variance, 1)[0]) if np.ptp(level) > 0 else 0.0
+    beyond = inside + slope * (at - np.clip(at, level[0], level[-1]))
+    return inside, np.maximum(beyond, LEAST_SHARE * variance.min())
 
 
 def _flattest(level: Floats, structure: Floats, index: NDArray[np.int64]) -> NDArray[np.int64]:
