@@ -154,7 +154,10 @@ def unlikely(
                 "so turned the model explains it better"
             )
         elif known.across.is_far(found.across, chance, WHITE) or known.along.is_far(found.along, chance, WHITE):
-            out.append(f"its noise is correlated otherwise than along the model's noise axis {noise_axis}")
+            out.append(
+                f"what the model leaves unexplained is correlated otherwise than along the model's noise axis "
+                f"{noise_axis}: other noise, or structures that it has not learned"
+            )
         elif found.off > known.off.mean and known.off.is_far(found.off, chance, PIT):
             out.append(
                 f"it is unlikely by the model's likelihood (NLL {found.nll:.2f} nats a pixel, theirs "
