@@ -179,6 +179,17 @@ def test_what_an_image_shows_is_not_held_against_it(judged: tuple[Profile, Check
         assert unlikely(frame[None], [c.fit for c in profile.channels], found.model(), [1.0], "x") == []
 
 
+def test_structures_that_the_model_has_not_learned_are_told(judged: tuple[Profile, Checkpoint]) -> None:
+    """A texture as fine as the noise, which the model takes for noise and takes away."""
+    profile, found = judged
+    rng = np.random.default_rng(0)
+    texture = gaussian_blur(rng.standard_normal((192, 192)), 0.8)
+    photons = np.maximum(30 + 40 * texture / texture.std(), 0.0)
+    frame = photon_stack(NOISES["stripes"](), photons[None], 1).noisy[0].astype(np.float64)
+    (sentence,) = unlikely(frame[None], [c.fit for c in profile.channels], found.model(), [1.0], "x")
+    assert "structures that the model has not learned" in sentence
+
+
 def test_a_model_that_knows_no_axis_does_not_say_that_images_are_turned(judged: tuple[Profile, Checkpoint]) -> None:
     found = load_checkpoint(Path(__file__).parent / "kept" / "wrong-axis.safetensors")
     frames = [from_array(scene_stack(NOISES["stripes"](), n_frames=4, seed=31).noisy, "TYX")]

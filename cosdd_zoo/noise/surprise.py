@@ -8,8 +8,9 @@ r"""How well a model's likelihood fits an image: whether its noise is noise as t
     turned  NLL of the same pixels with x and y exchanged, minus NLL: above 0 where lines run along the noise axis,
             however weak their correlation is, and whatever the image shows
 
-These do not depend on what the image shows, and all pixels count, not the flat ones alone. The NLL does: it is low
-where an image is dark. So it is told, but does not decide.
+These do not depend on what the image shows, as long as the model has learned such structures: what it has not learned
+stays in the scores, both ways, and will not be in the result. All pixels count, not the flat ones alone. The NLL does
+depend on it: it is low where an image is dark. So it is told, but does not decide.
 
 Letters: B batch, C channels, * spatial axes.
 """
@@ -154,9 +155,11 @@ def unlikely(
                 "so turned the model explains it better"
             )
         elif known.across.is_far(found.across, chance, WHITE) or known.along.is_far(found.along, chance, WHITE):
+            both = min(found.along - known.along.mean, found.across - known.across.mean)
             out.append(
-                f"what the model leaves unexplained is correlated otherwise than along the model's noise axis "
-                f"{noise_axis}: other noise, or structures that it has not learned"
+                "it shows structures that the model has not learned, which may be lost: train on such images too"
+                if both > WHITE / 2
+                else f"its noise is correlated otherwise than along the model's noise axis {noise_axis}"
             )
         elif found.off > known.off.mean and known.off.is_far(found.off, chance, PIT):
             out.append(
