@@ -45,8 +45,8 @@ FIT_PX = 256
 """Side of the window that the likelihood's fit is told from."""
 SURELY, LIKELY = 5.0, 2.0
 """Errors below 0 at which an image is turned: by itself, and if it is unlike the training images too."""
-SHIFT, BOTH = 0.03, 3.0
-"""Of the scores' correlation, both ways at once: what matters, and the deviations that each must be."""
+SHIFT, BOTH = 0.06, 3.0
+"""Of the scores' correlation across the lines less that along them: what matters, and how many deviations it must be."""
 FARTHEST = 4.0
 """Of a normal score: single pixels that nothing explains shall not decide."""
 
@@ -170,16 +170,16 @@ def unlikely(
 
 
 def _is_turned(found: Fit, known: FitProfile, chance: float) -> bool:
-    """By the likelihoods, or where these alone leave it open, by scores that are less correlated along the noise axis
-    and more across it. Not of a model that explains its own training images better turned: it knows no axis, or the
+    """By the likelihoods, or where these alone leave it open, by the scores' correlation along the noise axis against
+    that across it, of which structures that the model has not learned take no side. Not of a model that explains its own training images better turned: it knows no axis, or the
     wrong one.
     """
     if known.turned is None or known.turned.mean <= 0 or found.turned >= 0:
         return False
     below = -found.turned / max(found.turned_error, 1e-300)
     likely = below > LIKELY and known.turned.is_far(found.turned, found.turned_error, 0.0)
-    shifts = ((known.along, known.along.mean - found.along), (known.across, found.across - known.across.mean))
-    exchanged = all(shift > max(SHIFT, BOTH * math.hypot(own.std, chance)) for own, shift in shifts)
+    shift = abs((found.across - found.along) - (known.across.mean - known.along.mean))
+    exchanged = shift > max(SHIFT, BOTH * math.hypot(known.across.std, known.along.std, chance, chance))
     return below > SURELY or likely or exchanged
 
 
