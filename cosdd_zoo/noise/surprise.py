@@ -46,7 +46,7 @@ FIT_PX = 256
 SURELY, LIKELY = 5.0, 2.0
 """Errors below 0 at which an image is turned: by itself, and if it is unlike the training images too."""
 SHIFT, BOTH = 0.06, 3.0
-"""Of the scores' correlation across the lines less that along them: what matters, and how many deviations it must be."""
+"""Of the scores' correlation across lines less that along them: what matters, and the deviations that it must be."""
 FARTHEST = 4.0
 """Of a normal score: single pixels that nothing explains shall not decide."""
 
