@@ -171,8 +171,8 @@ def unlikely(
 
 def _is_turned(found: Fit, known: FitProfile, chance: float) -> bool:
     """By the likelihoods, or where these alone leave it open, by the scores' correlation along the noise axis against
-    that across it, of which structures that the model has not learned take no side. Not of a model that explains its own training images better turned: it knows no axis, or the
-    wrong one.
+    that across it, of which structures that the model has not learned take no side. Not of a model that explains its
+    own training images better turned: it knows no axis, or the wrong one.
     """
     if known.turned is None or known.turned.mean <= 0 or found.turned >= 0:
         return False
