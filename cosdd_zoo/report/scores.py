@@ -93,11 +93,10 @@ def pairs(
             f"There are {len(ours)} results and {len(theirs)} references: give one reference for each result, or one "
             "for all."
         )
-    elif len(ours) > 1:
-        theirs = matched(ours, theirs, "references")
-    for result, reference in zip(ours, theirs, strict=True):
-        _check(result, reference)
-    return [Pair(*both) for both in zip(ours, theirs, strict=True)]
+    found = [Pair(*both) for both in zip(ours, matched(ours, theirs, "references"), strict=True)]
+    for pair in found:
+        _check(pair.result, pair.reference)
+    return found
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
