@@ -3,7 +3,9 @@
     python benchmarks/paper/samples.py RUN NOISY TRUTH -o FOLDER          TRUTH as in noise_reconstruction.py
 
 Samples 2 j and 2 j + 1 have opposite latents' noise; independent ones are every second sample. "0" are the latents'
-means, decoded once. Writes samples.png and prints a Markdown table, and the number that comes within 0.05 dB of 100.
+means, decoded once. Writes samples.png and prints Markdown tables: of PSNR, with the number that comes within 0.05 dB
+of 100, and of the samples' standard deviation, divided by their number and by one less, against that of all
+independent ones.
 """
 
 from __future__ import annotations
@@ -49,7 +51,11 @@ def main() -> None:
     for name, curve in curves.items():
         enough = next(k for k, v in zip(COUNTS, curve, strict=True) if v >= curve[-1] - 0.05)
         print(f"\nwithin 0.05 dB of 100 {name}: {enough}", end="")
-    print()
+    print("\n\n| samples | " + " | ".join(map(str, COUNTS[1:])) + " |\n" + "|---" * len(COUNTS) + "|")
+    known = np.sqrt(np.mean(np.var(samples[::2], axis=0, ddof=1)))
+    for name, drawn, less in (("pairs, k", samples, 0), ("pairs, k - 1", samples, 1), ("independent", samples[::2], 1)):
+        spreads = [np.sqrt(np.mean(np.var(drawn[:k], axis=0, ddof=less))) / known for k in COUNTS[1:]]
+        print(f"| {name} | " + " | ".join(f"{spread:.3f}" for spread in spreads) + " |")
     arguments.output.mkdir(parents=True, exist_ok=True)
     figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
     for name, curve in curves.items():

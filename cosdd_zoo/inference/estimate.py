@@ -1,7 +1,7 @@
 r"""What is known of the signal of a piece of an image: by samples, by as many as it takes, or directly.
 
     mean = 1/k sum_k f(code(z_k)),   z_k ~ q(z | x)              MMSE estimate for k -> infinity
-    std  = the samples' standard deviation                       where the model is unsure
+    std  = sqrt( 1/k sum_k (f(code(z_k)) - mean)^2 )             where the model is unsure; of pairs (networks.build)
 
 Samples 2j and 2j + 1 are an antithetic pair, so their error is told from the pairs' means m_j:
 
@@ -58,7 +58,7 @@ class Estimator(NamedTuple):
         for first in range(0, self.n_samples, 2):
             found = Moments(*self.engine.update(found, x, maps, self.seed, first, self.n_samples, origin))
             advance(min(2, self.n_samples - first) / self.n_samples)
-        return _of(found, self.n_samples)
+        return self._of(found, self.n_samples)
 
     def _as_many_as_it_takes(self, x: Tensor, maps: list[Tensor], origin: list[int], advance: Advance) -> Estimate:
         found = Moments(torch.zeros_like(x), torch.zeros_like(x))
@@ -75,7 +75,13 @@ class Estimator(NamedTuple):
             if pairs >= FIRST_PAIRS and _error(of_pairs, pairs) <= self.tolerance * _noise(x, found.mean):
                 break
         advance(1.0 - said)
-        return _of(found, n)
+        return self._of(found, n)
+
+    def _of(self, found: Moments, n: int) -> Estimate:
+        """A package gives the std that its own graph gives: of the first ones, by n - 1."""
+        if hasattr(self.engine, "std_of"):
+            return Estimate(found.mean, self.engine.std_of(found, n), n)
+        return Estimate(found.mean, torch.sqrt(found.squares / max(n - 1, 1)), n)
 
 
 def _error(of_pairs: Tensor, pairs: int) -> float:
@@ -89,7 +95,3 @@ def _noise(x: Tensor, mean: Tensor) -> float:
 def _single(mean: Tensor, n_samples: int, advance: Advance) -> Estimate:
     advance(1.0)
     return Estimate(mean, torch.zeros_like(mean), n_samples)
-
-
-def _of(found: Moments, n_samples: int) -> Estimate:
-    return Estimate(found.mean, torch.sqrt(found.squares / max(n_samples - 1, 1)), n_samples)
