@@ -2,6 +2,7 @@
 
     python benchmarks/inspecting.py simulated [DRAWS]     axis and gain, 100 draws of every kind and scene by default
     python benchmarks/inspecting.py real FOLDER           the sets of a folder, against what is written here of each
+    python benchmarks/inspecting.py jpeg FOLDER           JPEG's trace: the sets' middle frames and simulated ones
     python benchmarks/inspecting.py alarms [DRAWS]        `denoise`'s alarms: images of the training's kind, and others
     python benchmarks/inspecting.py real-alarms FOLDER    the same on halves of the real sets
     python benchmarks/inspecting.py run-alarms RUN NOISY [AXES]    the same by a trained model and its likelihood
@@ -40,6 +41,7 @@ from cosdd_zoo.data.simulate.scenes import SCENES
 from cosdd_zoo.noise.frames import frames_of
 from cosdd_zoo.noise.inspection import noise_of
 from cosdd_zoo.noise.profile import Profile, differences, profile_of, with_fit
+from cosdd_zoo.noise.traces import is_jpeg, pixels_of
 from cosdd_zoo.training.run_folder import checkpoint_of
 
 SIDE_PX = 256
@@ -66,6 +68,8 @@ REAL = {
 def main(what: str, *given: str) -> None:
     if what == "simulated":
         simulated(int(given[0]) if given else 100)
+    elif what == "jpeg":
+        jpeg(Path(given[0]))
     elif what == "alarms":
         alarms(int(given[0]) if given else 100)
     elif what == "real-alarms":
@@ -148,6 +152,31 @@ def real(folder: Path) -> None:
             )
 
 
+def jpeg(folder: Path) -> None:
+    """In how many images the trace is found, wherever the grid of 8 x 8 px begins."""
+    qualities = (50, 75, 90, 95)
+    print(
+        "| images | of | as they are | Gaussian 1 px | "
+        + " | ".join(f"{q}" for q in qualities)
+        + " | 75, cut by 3, 5 px |"
+    )
+    print("|---|---|---|---|" + "---|" * (len(qualities) + 1))
+    sets = {"real": [_middle(path) for pattern in REAL for path in find_images([str(folder / pattern)])]}
+    for kind, noise in NOISES.items():
+        sets[kind] = [x for scene in SCENES for x in scene_stack(noise(), scene, 4, SIDE_PX, seed=3000).noisy]
+    for name, images in sets.items():
+        ways = [images, [gaussian_blur(x, 1.0) for x in images]]
+        ways += [[_jpeg(x, 0.0, q) for x in images] for q in qualities]
+        ways.append([x[3:, 5:] for x in ways[3]])
+        found = [sum(is_jpeg(x.astype(np.float64), pixels_of([x]).step) for x in way) for way in ways]
+        print(f"| {name} | {len(images)} | {' | '.join(map(str, found))} |", flush=True)
+
+
+def _middle(path: Path) -> NDArray[Any]:
+    image = open_image(path, AXES.get(path.parent.name))
+    return image.read_item(image.n_items(2) // 2, 2)[0]
+
+
 def alarms(n_draws: int) -> None:
     print(f"| noise | scene | {' | '.join(CHANGES)} |\n|---|---|{'---|' * len(CHANGES)}")
     for kind, noise in NOISES.items():
@@ -224,12 +253,12 @@ def _written(x: NDArray[Any], floor: float) -> NDArray[Any]:
     return filled.clip(held.min, held.max).astype(x.dtype)
 
 
-def _jpeg(x: NDArray[Any], floor: float) -> NDArray[Any]:
-    """At quality 75, as it is where it fits 8 bits, else stretched."""
+def _jpeg(x: NDArray[Any], floor: float, quality: int = 75) -> NDArray[Any]:
+    """As it is where it fits 8 bits, else stretched."""
     low, high = (0.0, 255.0) if x.min() >= 0 and x.max() < 256 and x.max() > 20 else (float(x.min()), float(x.max()))
     grey = np.rint((x - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, "JPEG", quality=75)
+    Image.fromarray(grey).save(buffer, "JPEG", quality=quality)
     return np.asarray(Image.open(buffer))
 
 

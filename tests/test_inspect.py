@@ -29,6 +29,8 @@ from cosdd_zoo.noise.inspection import Noise as Found
 from cosdd_zoo.noise.inspection import noise_of
 from cosdd_zoo.report.inspect_page import rows
 
+ACTIN = Path(cosdd_zoo.__file__).parent / "demo_data" / "actin_noisy.tif"
+
 
 def bars(axis: str, size: int = 192, seed: int = 0) -> NDArray[np.float64]:
     """Photons of sharp bars that cross the frame, the hard case: signal that is correlated along an axis."""
@@ -204,6 +206,17 @@ def test_jpeg_is_found_wherever_its_grid_begins(quality: int, stacks: dict[str, 
     compressed = np.stack([jpeg(f, quality) for f in stacks["stripes"]])
     assert not inspected(stacks["stripes"]).facts.jpeg
     assert inspected(compressed).facts.jpeg and inspected(compressed[:, 3:, 5:]).facts.jpeg
+
+
+@pytest.mark.parametrize("quality", [75, 90])
+def test_jpeg_is_found_in_a_dark_frame_too(quality: int) -> None:
+    frame = open_image(ACTIN).read_item(0, 2)[0][:512, :512]
+    assert not inspected(frame, "YX").facts.jpeg
+    buffer = io.BytesIO()
+    Image.fromarray(frame.astype(np.uint8)).save(buffer, "JPEG", quality=quality)
+    found = np.asarray(Image.open(buffer))
+    assert (found == 0).mean() > 10 * (frame == 0).mean() + 0.01
+    assert inspected(found, "YX").facts.jpeg
 
 
 def test_smoothed_images_are_sent_back(stacks: dict[str, NDArray[Any]]) -> None:

@@ -106,7 +106,7 @@ def profile_of(images: Sequence[ImageFile], noise_axis: str) -> Profile | None:
     if any(c is None for c in channels):
         return None
     sizes, unit = _pixel_size(images[0])
-    jpeg = any(is_jpeg(f.pixels[0].astype(np.float64), only_here=True) for f in frames[:2])
+    jpeg = any(is_jpeg(plane.astype(np.float64), only_here=True) for f in frames[:2] for plane in f.pixels)
     return Profile(
         noise_axis=noise_axis, is_jpeg=jpeg, pixel_size=sizes, unit=unit, channels=[c for c in channels if c]
     )
@@ -138,7 +138,7 @@ def differences(
     window = image.read_crop(image.n_items(2) // 2, 2, start, [min(n, SIDE_PX) for n in size]).astype(np.float64)
     if not np.isfinite(window).all():
         return out
-    if not profile.is_jpeg and is_jpeg(window[channels[0]], only_here=True):
+    if not profile.is_jpeg and any(is_jpeg(window[c], only_here=True) for c in channels):
         out.append("it went through JPEG")
     for own, c in zip(profile.channels, channels, strict=True):
         found = _glance(window[c], own.level, own.variance, "y" if profile.noise_axis == "y" else "x")

@@ -22,7 +22,8 @@ JPEG_SIDE_PX = 384
 """Of the part of an image that is searched for JPEG's lattice."""
 JPEG_LATTICE = 0.6
 """|< exp >| that a lattice has at least, in half of the coefficients; chance gives 1 / sqrt(blocks)."""
-N_BLOCKS = 400
+N_BLOCKS, FEWEST_BLOCKS = 128, 16
+"""Those of most contrast, whose coefficients are of many values, and of them those that JPEG did not clip."""
 RESAMPLED = 0.75
 """Power near the Nyquist frequency, over the mean, below which no unprocessed noise is along both axes (0.9 to 1.1).
 """
@@ -101,12 +102,15 @@ def is_jpeg(image: Floats, step: float = 1.0, only_here: bool = False) -> bool:
 
 def _on_a_lattice(part: Floats) -> bool:
     ny, nx = (n // 8 for n in part.shape)
-    if ny * nx < 16:
+    if ny * nx < FEWEST_BLOCKS:
         return False
     blocks = part[: 8 * ny, : 8 * nx].reshape(ny, 8, nx, 8).transpose(0, 2, 1, 3).reshape(-1, 8, 8)
-    varies = blocks.std(axis=(1, 2)) > 0.5
-    blocks = blocks[varies][:: max(1, int(varies.sum()) // N_BLOCKS)]
-    if len(blocks) < 16:
+    contrast = blocks.std(axis=(1, 2))
+    varies = contrast > 0.5
+    whole = varies & (blocks.min(axis=(1, 2)) > part.min()) & (blocks.max(axis=(1, 2)) < part.max())
+    chosen = whole if whole.sum() >= FEWEST_BLOCKS else varies
+    blocks = blocks[chosen][np.argsort(-contrast[chosen], kind="stable")[:N_BLOCKS]]
+    if len(blocks) < FEWEST_BLOCKS:
         return False
     c = _DCT @ blocks @ _DCT.T
     found = n_asked = 0
