@@ -1,11 +1,11 @@
 """Is drawn noise like the real noise? `cosdd-zoo sample` against images whose noise is known, or measured.
 
     python benchmarks/sampling.py RUN NOISY [TRUTH] [--axes TYX]
-    python benchmarks/sampling.py RUN NOISY --long-exposure FILE
+    python benchmarks/sampling.py RUN NOISY --long-exposure FILE [--draws 8]
 
 For copies of the truth, where there is one, copies of denoised frames, and reconstructions: the largest difference of
 the noise's correlation at lags 1 to 10 along the noise axis, and the difference of its variance in classes of grey
-value, from those of the real noise. Of a single frame they are means of DRAWS draws; how far one draw is from another
+value, from those of the real noise. Of a single frame they are means of some draws; how far one draw is from another
 (standard deviation) is how far the real frame is from the mean of its kind by chance, too.
 
 With a truth the noise is noisy minus truth, and the drawn noise is a copy minus what it was made of. Without one both
@@ -22,7 +22,7 @@ REACH px is above its darkest value. There, with the long exposure, two things a
   with the next line, at shifts along it of 0 to SHIFTS px;
 - in the noisy image each piece of a line is exchanged for a piece, as long, of another line more than APART lines away.
   That leaves the values and the correlation along the lines as they were, and none across. What the differences then
-  say against the image as it was is their own error; drawn noise is compared with that image too. EXCHANGES of them.
+  say against the image as it was is their own error; drawn noise is compared with it too: with the mean of EXCHANGES.
 
 Asked for: correlation within 0.03, variance within 10 %.
 """
@@ -49,7 +49,7 @@ from cosdd_zoo.report.measures import correlation_of, variance_of
 TABLE = """| images | draws | correlation, largest off | variance, by grey value, from dark to bright | largest | s.d. |
 |---|---|---|---|---|---|"""
 HEADER = "correlation with the next line, shifted along it"
-N_LAGS, N_CLASSES, MOST_FRAMES, DRAWS, PAIRED = 10, 10, 24, 8, 4
+N_LAGS, N_CLASSES, MOST_FRAMES, PAIRED = 10, 10, 24, 4
 N_SAMPLES = 16
 REACH, SPECK, SHIFTS, APART, EXCHANGES = 2, 5.0, 12, 20, 10
 Frames = NDArray[np.float64]  # [S, Y, X]
@@ -76,10 +76,11 @@ def main() -> None:
     parser.add_argument("truth", type=Path, nargs="?")
     parser.add_argument("--axes")
     parser.add_argument("--long-exposure", type=Path)
+    parser.add_argument("--draws", type=int, default=8)
     arguments = parser.parse_args()
     noisy = frames(arguments.noisy, arguments.axes)
     truth = frames(arguments.truth, arguments.axes) if arguments.truth else None
-    kinds = drawn(arguments.run, noisy, truth)
+    kinds = drawn(arguments.run, noisy, truth, arguments.draws)
     axis: Axis = "y" if cosdd_zoo.noise_model(arguments.run).network.noise_axis == "y" else "x"
     print(TABLE)
     for name, draws in kinds.items():
@@ -96,10 +97,11 @@ def main() -> None:
         without_signal(noisy, kinds, arguments.long_exposure, axis)
 
 
-def drawn(run: Path, noisy: Frames, truth: Frames | None) -> dict[str, list[Draw]]:
+def drawn(run: Path, noisy: Frames, truth: Frames | None, n_draws: int) -> dict[str, list[Draw]]:
+    """n_draws: of a single frame."""
     drawer, denoiser = cosdd_zoo.noise_model(run), cosdd_zoo.load(run)
     denoised = np.stack([denoiser.denoise(x, N_SAMPLES).mean for x in noisy]).astype(np.float64)
-    seeds = np.arange((DRAWS if len(noisy) == 1 else 1) * len(noisy)).reshape(-1, len(noisy))
+    seeds = np.arange((n_draws if len(noisy) == 1 else 1) * len(noisy)).reshape(-1, len(noisy))
     kinds: dict[str, list[Draw]] = {}
     for name, clean in (("copies of the truth", truth), ("copies of denoised frames", denoised)):
         if clean is not None:
